@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 2: the contract between the trainer and a device.
+//
+// The trainer asks a device for a range of steps, not for an operation; how the range is run is the device's own
+// business. One step is
+//
+//     gradient = sum_i w_i * d e_i / d parameters           over the rows i of the batch ("unnormalised")
+//     reduce(gradient, loss sum, weight sum)                the seam between machines; nothing on one
+//     gradient /= weight sum;  clip to clip_norm;  optimizer update
+//
+// where e_i is a row's error: the mean of its loss over its features.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+// ---- program: what is computed -----------------------------------------------------------------------------------
+
+// A view into each flat buffer (params, gradient, m, v): rows x cols, row-major, contiguous. A bias has cols = 1.
+// The offset counts floats and is a multiple of 16 (64 bytes); the gap between two parameters is zero.
+struct Parameter {
+    std::int64_t offset = 0;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+
+    std::int64_t size() const { return rows * cols; }
+};
+
+using ParamId = std::size_t;  // index into Program::parameters
+
+// y = act(x @ w.T + b); w (out, in), b (out). Tied weights are the same ParamId used twice, once transposed.
+struct Dense {
+    ParamId weight = 0;
+    ParamId bias = 0;
+    bool transposed = false;
+    Activation activation = Activation::linear;
+};
+
+using Op = std::variant<Dense>;
+
+struct Program {
+    std::int64_t n_features = 0;
+    std::vector<Op> ops;
+    std::vector<Parameter> parameters;
+    std::int64_t flat_size = 0;   // floats in each flat buffer, a multiple of 16
+    std::size_t code_op = 0;      // the output of this op is the code
+    Loss loss = Loss::mse;
+
+    // Width of the input of an op; width(ops.size()) is the width of the output.
+    std::int64_t width(std::size_t op) const;
+};
+
+// ---- settings of an update ----------------------------------------------------------------------------------------
+
+struct UpdateRule {
+    Optimizer optimizer = Optimizer::adam;
+    double beta_1 = 0.9;
+    double beta_2 = 0.999;
+    double epsilon = 1e-8;
+    double momentum = 0.0;
+    double weight_decay = 0.0;
+    std::optional<double> clip_norm;
+};
+
+// ---- rows -----------------------------------------------------------------------------------------------------
+
+// A row source is looked up by row number. `inputs` may have any row stride. `targets`, when given, is what the
+// output is compared with (same shape); otherwise the clean input is. `weights`, when given, has one float a row.
+struct RowSource {
+    MatrixView inputs;
+    std::optional<MatrixView> targets;
+    const float* weights = nullptr;
+
+    std::int64_t rows() const { return inputs.rows; }
+    float weight(std::int64_t row) const { return weights ? weights[row] : 1.0F; }
+};
+
+// ---- a range of steps ---------------------------------------------------------------------------------------------
+
+// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp.
+struct Noise {
+    NoiseKind kind = NoiseKind::gaussian;
+    float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
+    std::uint64_t seed = 0;
+    std::uint32_t epoch = 0;
+};
+
+struct StepRange {
+    std::int64_t first_step = 0;               // optimizer steps taken before this range; Adam's t starts at first_step + 1
+    std::int64_t batch_size = 0;               // rows of every step but perhaps the last
+    std::span<const std::int64_t> rows;        // row numbers in order; ceil(rows / batch_size) steps
+    std::span<const double> learning_rates;    // one a step
+    Noise noise;
+    double loss_sum = 0.0;    // of the epoch's steps before this range: Totals go on from them, step by step, so that
+    double weight_sum = 0.0;  // an epoch that was interrupted has the same bits as one that was not
+
+    std::int64_t steps() const {
+        return (static_cast<std::int64_t>(rows.size()) + batch_size - 1) / batch_size;
+    }
+};
+
+enum class Status : std::uint8_t {
+    complete,
+    stopped,   // Stop said so; the state is that after steps_done whole steps
+    diverged,  // the loss, or a parameter after the update, of step number steps_done (from 0) is not finite.
+               // The state is then undefined: the trainer goes back to what it kept and repeats steps_done steps.
+};
+
+struct Totals {
+    double loss_sum = 0.0;    // the range's, plus the sum of w_i * e_i over the rows of the steps done, each before its
+                              // update; as it comes out of the reducer, when there is one
+    double weight_sum = 0.0;  // sum of w_i, likewise
+    std::int64_t steps_done = 0;
+    Status status = Status::complete;
+};
+
+// The seam between machines. Called by one thread, with the device's own flat layout of the gradient, which is the
+// same for two models of one program on one kind of device.
+class Reducer {
+public:
+    virtual ~Reducer() = default;
+    virtual void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum) = 0;
+};
+
+// Polled by the calling thread between two steps. May throw: the step just done is whole, and the exception reaches
+// the caller of train after the threads have joined.
+class Stop {
+public:
+    virtual ~Stop() = default;
+    virtual bool requested() = 0;
+};
+
+// ---- state ------------------------------------------------------------------------------------------------------
+
+// Flat buffers in the layout of Program::parameters. m and v are empty until the optimizer needs them.
+struct Tensors {
+    std::vector<float> params;
+    std::vector<float> m;
+    std::vector<float> v;
+};
+
+// Which plan a step takes. fused: gradient and update together, per weight tile. split: whole flat gradient, then
+// reduce, clip, update; needed by a reducer and by clipping. Both give the same bits.
+enum class StepPlan : std::uint8_t { automatic, fused, split };
+
+struct CompileOptions {
+    Precision precision = Precision::float32;
+    int n_threads = 0;  // 0: what the machine and the environment allow; never changes a bit
+    StepPlan step_plan = StepPlan::automatic;
+};
+
+// ---- model ------------------------------------------------------------------------------------------------------
+
+// A compiled program with its parameters on a device. const methods may be called by many threads at once.
+class Model {
+public:
+    virtual ~Model() = default;
+
+    // Flat buffers in and out. write: m or v empty means zero.
+    virtual void write(const Tensors& tensors) = 0;
+    virtual void read(Tensors& tensors) const = 0;
+
+    // Keeps params, m and v on the device; rollback returns to what was kept last.
+    virtual void keep() = 0;
+    virtual void rollback() = 0;
+
+    virtual Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
+                         Stop& stop) = 0;
+
+    // The unnormalised gradient of all rows as one batch, no noise, in the flat layout of Program::parameters, with
+    // its loss and weight sums. Does not touch the state.
+    virtual Totals gradient(const RowSource& source, std::span<float> flat) const = 0;
+
+    // Ops [first_op, last_op) on rows of width(first_op); out is (rows, width(last_op)). A row's result does not
+    // depend on the other rows.
+    virtual void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
+
+    // e_i for each row, double (rows). per_feature, when given, takes each element's loss (rows, n_features).
+    virtual void row_errors(const RowSource& source, std::span<double> errors,
+                            std::optional<MutableMatrixView> per_feature) const = 0;
+};
+
+// ---- single kernels, for people who measure or embed single pieces (isthmus.kernels) ----------------------------
+
+class Kernels {
+public:
+    virtual ~Kernels() = default;
+    // y = act(x @ weight.T + bias); bias may be null. x (n, in), weight (out, in), y (n, out)
+    virtual void dense_forward(MatrixView x, MatrixView weight, const float* bias, Activation activation,
+                               MutableMatrixView y, const CompileOptions& options) const = 0;
+    // dx = dz @ weight; dz (n, out), dx (n, in)
+    virtual void dense_backward_input(MatrixView dz, MatrixView weight, MutableMatrixView dx,
+                                      const CompileOptions& options) const = 0;
+    // dweight = dz.T @ x (out, in); dbias = sum over rows of dz (out)
+    virtual void dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
+                                       const CompileOptions& options) const = 0;
+    virtual void activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
+                                    const CompileOptions& options) const = 0;
+    // dz = dy * act'(z)
+    virtual void activation_backward(MatrixView z, MatrixView dy, Activation activation, MutableMatrixView dz,
+                                     const CompileOptions& options) const = 0;
+    // Mean over all elements of the loss, and its gradient. `y` is the output, for bce the logits.
+    virtual double loss(Loss loss, MatrixView y, MatrixView target, MutableMatrixView dy,
+                        const CompileOptions& options) const = 0;
+    // In place on n floats; step counts from 1.
+    virtual void update(const UpdateRule& rule, double learning_rate, std::int64_t step, float* param,
+                        const float* gradient, float* m, float* v, std::int64_t n,
+                        const CompileOptions& options) const = 0;
+};
+
+// ---- device -----------------------------------------------------------------------------------------------------
+
+class Device {
+public:
+    virtual ~Device() = default;
+    virtual std::string name() const = 0;  // "cpu"
+    // Throws Error(runtime) for a precision the device cannot do.
+    virtual std::unique_ptr<Model> compile(const Program& program, const CompileOptions& options) const = 0;
+    virtual const Kernels& kernels() const = 0;
+};
+
+// First row and column (in row order) whose value is NaN or infinite, or nullopt.
+struct Position {
+    std::int64_t row = 0;
+    std::int64_t col = 0;
+};
+
+}  // namespace isthmus

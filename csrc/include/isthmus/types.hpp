@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor 0: the words every other floor speaks. Enums, views, configuration, errors; no behaviour.
+//
+// Letters, fixed once: n rows; x (n, in); w (out, in); b (out); z = x @ w.T + b before the activation; y = act(z),
+// both (n, out); a gradient is d + name. All matrices are row-major.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace isthmus {
+
+// ---- enums. The order is that of the registries in math/, which give each value its name. ----------------------
+
+enum class Activation : std::uint8_t { linear, relu, leaky_relu, elu, gelu, silu, softplus, sigmoid, tanh };
+enum class Loss : std::uint8_t { mse, bce, mae, huber };
+enum class Optimizer : std::uint8_t { adam, adamw, sgd };
+enum class Schedule : std::uint8_t { constant, cosine, linear, exponential, plateau };
+enum class NoiseKind : std::uint8_t { gaussian, mask };
+enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
+enum class ModelKind : std::uint8_t { autoencoder };
+
+// ---- views ----------------------------------------------------------------------------------------------------
+
+// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative.
+struct MatrixView {
+    const float* data = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::int64_t stride = 0;
+
+    const float* row(std::int64_t r) const { return data + r * stride; }
+};
+
+struct MutableMatrixView {
+    float* data = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::int64_t stride = 0;
+
+    float* row(std::int64_t r) const { return data + r * stride; }
+    operator MatrixView() const { return {data, rows, cols, stride}; }
+};
+
+// ---- configuration: the constructor's parameters that belong to the model (design: "What people see"). ----------
+// Device, number of threads and random_state's generator objects are not here: they are never stored in a file.
+
+struct Configuration {
+    ModelKind kind = ModelKind::autoencoder;
+
+    std::optional<std::vector<std::int64_t>> encoder_layers;  // widths, the last is the code
+    std::optional<std::vector<std::int64_t>> decoder_layers;  // hidden widths; nullopt mirrors the encoder
+    Activation activation = Activation::relu;
+    Activation code_activation = Activation::linear;
+    std::optional<Activation> output_activation;
+    Loss loss = Loss::mse;
+
+    Optimizer optimizer = Optimizer::adam;
+    double learning_rate = 1e-3;
+    double beta_1 = 0.9;
+    double beta_2 = 0.999;
+    double epsilon = 1e-8;
+    double momentum = 0.0;
+    std::optional<double> weight_decay;  // nullopt: 0.01 for adamw, 0 otherwise
+    Schedule learning_rate_schedule = Schedule::constant;
+    std::optional<double> clip_norm;
+
+    double input_noise = 0.0;
+    NoiseKind input_noise_kind = NoiseKind::gaussian;
+
+    std::int64_t batch_size = 256;
+    std::int64_t epochs = 100;
+    bool shuffle = true;
+    double validation_fraction = 0.0;
+    std::optional<std::int64_t> patience;
+    double min_delta = 0.0;
+    bool restore_best = true;
+
+    Precision precision = Precision::float32;
+    std::optional<std::uint64_t> random_state;
+    bool warm_start = false;
+    std::int64_t verbose = 0;
+};
+
+// ---- errors -----------------------------------------------------------------------------------------------------
+
+enum class ErrorKind : std::uint8_t {
+    value,         // Python: ValueError
+    type,          // TypeError
+    model_format,  // isthmus.ModelFormatError (a ValueError)
+    divergence,    // isthmus.DivergenceError (an ArithmeticError)
+    memory,        // MemoryError; std::bad_alloc too
+    io,            // OSError, with code = errno
+    runtime,       // RuntimeError: what a device cannot do
+};
+
+class Error : public std::runtime_error {
+public:
+    Error(ErrorKind kind, const std::string& message, int code = 0)
+        : std::runtime_error(message), kind_(kind), code_(code) {}
+
+    ErrorKind kind() const noexcept { return kind_; }
+    int code() const noexcept { return code_; }
+
+private:
+    ErrorKind kind_;
+    int code_;
+};
+
+}  // namespace isthmus
