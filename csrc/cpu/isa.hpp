@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one instruction set offers: a table of functions, each compiled from the same source (kernels.cpp). All loops
+// over elements are behind this table; everything above it is ordinary code.
+//
+// One order of summation everywhere: each output element is one chain of fused multiply-adds over k in ascending order,
+// from its initial value. It does not depend on tiles, threads or the other rows, which is what keeps the bits.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/layout.hpp"
+#include "device/contract.hpp"
+#include "math/optimizers.hpp"
+
+namespace isthmus::cpu {
+
+// y (rows, out) = act(x (rows, in) @ w.T + bias); writes whole vectors, so y_stride >= padded width.
+struct ForwardArgs {
+    std::int64_t rows, in, out;
+    const float* x;
+    std::int64_t x_stride;
+    const float* panels;  // PanelLayout{in, out}
+    const float* bias;    // padded width
+    Activation activation;
+    float* y;
+    std::int64_t y_stride;
+    float* z;  // where z is kept (stride y_stride), or null
+};
+
+// dz_below (rows, in) = (dz (rows, out) @ w) * act'(kept); act is that of the layer below.
+struct BackwardInputArgs {
+    std::int64_t rows, in, out;
+    const float* dz;
+    std::int64_t dz_stride;
+    const float* panels;  // PanelLayout{out, in}
+    Activation activation;
+    const float* kept;  // y of the layer below, or its z where the activation needs it; may be dx itself
+    std::int64_t kept_stride;
+    float* dx;
+    std::int64_t dx_stride;
+};
+
+// Rows [in_begin, in_end) of one panel of the gradient, dw.T (in, out): sum over rows of x[r][i] * dz[r][o].
+struct WeightGradientArgs {
+    std::int64_t rows;
+    const float* x;
+    std::int64_t x_stride;
+    const float* dz;  // at the panel's first column
+    std::int64_t dz_stride;
+    std::int64_t in_begin, in_end;
+    std::int64_t panel_width;
+    bool accumulate;  // go on from what dw holds
+    float* dw;        // row in_begin of the panel, stride panel_width
+};
+
+// Bias gradient of one panel: sum over rows of dz[r][o].
+struct BiasGradientArgs {
+    std::int64_t rows;
+    const float* dz;
+    std::int64_t dz_stride;
+    std::int64_t panel_width;
+    bool accumulate;
+    float* db;
+};
+
+// param, m, v: n floats; gradient * scale * clip is the gradient that the optimizer sees.
+struct UpdateArgs {
+    Optimizer optimizer;
+    const math::UpdateConstants* constants;
+    float scale, clip;
+    float* param;
+    const float* gradient;
+    float* m;
+    float* v;
+    std::int64_t n;
+};
+
+// Loss of whole rows. `y` is the output, for a loss from logits z.
+struct LossArgs {
+    Loss loss;
+    std::int64_t rows, cols;
+    const float* y;
+    std::int64_t y_stride;
+    const float* const* targets;  // a pointer for each row
+    const float* row_scale;       // dy is multiplied by it; unused without dy
+    double* sums;                 // sum over the row's elements
+    float* dy;                    // whole vectors, padded lanes zero; may be y; null: none
+    std::int64_t dy_stride;
+    float* values;  // each element's loss (rows, cols), or null
+    std::int64_t values_stride;
+};
+
+struct CorruptArgs {
+    Noise noise;
+    std::int64_t row_number;
+    std::int64_t cols;
+    float* x;  // one row, in place
+};
+
+struct InstructionSet {
+    const char* name;
+    int lanes;
+    int panel;
+    int tile_rows;
+
+    void (*dense_forward)(const ForwardArgs&);
+    void (*dense_backward_input)(const BackwardInputArgs&);
+    void (*weight_gradient)(const WeightGradientArgs&);
+    void (*bias_gradient)(const BiasGradientArgs&);
+    // True when every new param and v is finite.
+    bool (*update)(const UpdateArgs&);
+    void (*loss)(const LossArgs&);
+    // n contiguous elements, in place allowed.
+    void (*activation_forward)(Activation, std::int64_t n, const float* z, float* y);
+    void (*activation_backward)(Activation, std::int64_t n, const float* kept, const float* dy, float* dz);
+    void (*corrupt)(const CorruptArgs&);
+    // Sum of the squares of n floats times scale.
+    double (*sum_of_squares)(const float* x, std::int64_t n, float scale);
+    // Rows [k_begin, k_end) of one panel of `source`, transposed into `target`.
+    void (*transpose)(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
+                      std::int64_t k_end, const PanelLayout& target, float* to);
+    // Index of the first NaN or infinity, or -1.
+    std::int64_t (*find_non_finite)(const float* x, std::int64_t n);
+};
+
+#ifdef ISTHMUS_HAS_BASELINE
+namespace baseline { extern const InstructionSet kInstructionSet; }
+#endif
+#ifdef ISTHMUS_HAS_AVX2
+namespace avx2 { extern const InstructionSet kInstructionSet; }
+#endif
+#ifdef ISTHMUS_HAS_AVX512
+namespace avx512 { extern const InstructionSet kInstructionSet; }
+#endif
+#ifdef ISTHMUS_HAS_NEON
+namespace neon { extern const InstructionSet kInstructionSet; }
+#endif
+
+// The one in use; see cpu.hpp for how it is chosen.
+const InstructionSet& active_instruction_set();
+
+}  // namespace isthmus::cpu

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of one instruction set: this file is compiled once for each, with ISTHMUS_ISA naming the namespace.
+#include "cpu/dense.hpp"
+#include "cpu/elementwise.hpp"
+#include "cpu/isa.hpp"
+
+#define ISTHMUS_TEXT_OF(x) #x
+#define ISTHMUS_TEXT(x) ISTHMUS_TEXT_OF(x)
+
+namespace isthmus::cpu::ISTHMUS_ISA {
+
+extern const InstructionSet kInstructionSet;  // a const is internal unless declared otherwise
+const InstructionSet kInstructionSet = {
+    .name = ISTHMUS_TEXT(ISTHMUS_ISA),
+    .lanes = kLanes,
+    .panel = kPanel,
+    .tile_rows = kTileRows,
+    .dense_forward = dense_forward,
+    .dense_backward_input = dense_backward_input,
+    .weight_gradient = weight_gradient,
+    .bias_gradient = bias_gradient,
+    .update = update,
+    .loss = loss,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .corrupt = corrupt,
+    .sum_of_squares = sum_of_squares,
+    .transpose = transpose,
+    .find_non_finite = find_non_finite,
+};
+
+}  // namespace isthmus::cpu::ISTHMUS_ISA

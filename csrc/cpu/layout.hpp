@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the CPU keeps a matrix so that the one GEMM tile reads it without a stride penalty.
+//
+// A weight w (out, in) lives as panels of `panel` outputs, each k-major: panel p is [in][w_p], w_p = panel but for the
+// last, which is as many whole vectors as it needs. The same shape over the inputs, [out][w_p], serves dx = dz @ w.
+// Optimizer moments and gradients share the layout of the first. Padded lanes hold zero and keep it: their dz is zero.
+#pragma once
+
+#include <cstdint>
+
+namespace isthmus::cpu {
+
+inline std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Row stride of an activation matrix: whole cache lines, and an odd number of them, so that a column walks through all
+// sets of a cache instead of hitting a few.
+inline std::int64_t activation_stride(std::int64_t width) {
+    const std::int64_t lines = round_up(width, 16) / 16;
+    return (lines | 1) * 16;
+}
+
+struct PanelLayout {
+    std::int64_t depth = 0;  // k: rows of each panel
+    std::int64_t width = 0;  // columns over all panels, without padding
+    std::int64_t lanes = 0;  // floats in a vector
+    std::int64_t panel = 0;  // floats in a full panel's row, a multiple of lanes
+
+    std::int64_t count() const { return (width + panel - 1) / panel; }
+    std::int64_t padded_width() const { return round_up(width, lanes); }
+    std::int64_t size() const { return depth * padded_width(); }
+    std::int64_t panel_offset(std::int64_t p) const { return p * panel * depth; }
+    std::int64_t panel_width(std::int64_t p) const {
+        const std::int64_t rest = padded_width() - p * panel;
+        return rest < panel ? rest : panel;
+    }
+};
+
+}  // namespace isthmus::cpu

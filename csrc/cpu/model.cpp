@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/model.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "cpu/cpu.hpp"
+#include "cpu/passes.hpp"
+#include "cpu/step.hpp"
+#include "cpu/team.hpp"
+
+namespace isthmus::cpu {
+
+CpuModel::CpuModel(const Program& program, const CompileOptions& options)
+    : network_(program, active_instruction_set()), options_(options) {
+    write({});
+}
+
+void CpuModel::write(const Tensors& tensors) {
+    network_.pack(tensors.params, flat_.params);
+    network_.pack(tensors.m, flat_.m);
+    network_.pack(tensors.v, flat_.v);
+    network_.transpose(flat_.params, transposed_);
+}
+
+void CpuModel::read(Tensors& tensors) const {
+    const auto size = static_cast<std::size_t>(network_.contract_size());
+    for (auto [from, to] : {std::pair{&flat_.params, &tensors.params}, {&flat_.m, &tensors.m}, {&flat_.v, &tensors.v}}) {
+        to->resize(size);
+        network_.unpack(*from, *to);
+    }
+}
+
+void CpuModel::keep() {
+    kept_.params.copy_from(flat_.params);
+    kept_.m.copy_from(flat_.m);
+    kept_.v.copy_from(flat_.v);
+}
+
+void CpuModel::rollback() {
+    flat_.params.copy_from(kept_.params);
+    flat_.m.copy_from(kept_.m);
+    flat_.v.copy_from(kept_.v);
+    network_.transpose(flat_.params, transposed_);
+}
+
+int CpuModel::thread_limit() const { return options_.n_threads > 0 ? options_.n_threads : default_threads(); }
+
+Totals CpuModel::train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
+                       Stop& stop) {
+    const std::int64_t batch = std::min<std::int64_t>(range.batch_size, static_cast<std::int64_t>(range.rows.size()));
+    const std::int64_t piece = std::min(batch, kPieceRows);
+    if (!workspace_ || workspace_->rows < piece) workspace_ = std::make_unique<Workspace>(network_, piece);
+    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
+    if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
+
+    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), transposed_.data()}, source, range,
+                      rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
+    // Forward, weight gradient and input gradient: three products, two operations each.
+    const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
+    return runner.run(threads_for(flops, thread_limit()));
+}
+
+Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const {
+    const std::int64_t n = source.rows();
+    Workspace work(network_, std::min(n, kPieceRows));
+    Buffer gradient(network_.flat_size());
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(n));
+    std::iota(rows.begin(), rows.end(), std::int64_t{0});
+    Totals totals;
+    totals.steps_done = 1;
+    const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
+    run_team(threads_for(flops, thread_limit()), [&](const Member& me) {
+        const GradientSum sum{network_, {flat_.params.data(), transposed_.data()}, source, Noise{}, work, gradient.data()};
+        sum.run(me, rows, totals.loss_sum, totals.weight_sum);
+    });
+    network_.unpack(gradient, flat);
+    return totals;
+}
+
+void CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(rows.rows);
+    const int threads = threads_for(flops, thread_limit());
+    const std::int64_t buffer = std::min(row_block(network_), rows.rows) * network_.widest_stride();
+    Buffer scratch(2 * buffer * threads);
+    run_team(threads, [&](const Member& me) {
+        float* const buffers[2] = {scratch.data() + 2 * me.id * buffer, scratch.data() + (2 * me.id + 1) * buffer};
+        forward_blocks(network_, flat_.params.data(), first_op, last_op, false, rows, me.begin(rows.rows),
+                       me.end(rows.rows), buffers,
+                       [&](std::int64_t row, std::int64_t count, const float* y, std::int64_t stride) {
+                           for (std::int64_t r = 0; r < count; ++r) {
+                               std::copy_n(y + r * stride, out.cols, out.row(row + r));
+                           }
+                       });
+    });
+}
+
+void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
+                          std::optional<MutableMatrixView> per_feature) const {
+    const std::int64_t n = source.rows();
+    const std::int64_t d = network_.n_features();
+    const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
+    const int threads = threads_for(flops, thread_limit());
+    const std::int64_t block = std::min(row_block(network_), n);
+    const std::int64_t buffer = block * network_.widest_stride();
+    Buffer scratch(2 * buffer * threads);
+    std::vector<const float*> targets(static_cast<std::size_t>(block * threads));
+    const MatrixView& target_rows = source.targets ? *source.targets : source.inputs;
+    run_team(threads, [&](const Member& me) {
+        float* const buffers[2] = {scratch.data() + 2 * me.id * buffer, scratch.data() + (2 * me.id + 1) * buffer};
+        const float** target = targets.data() + me.id * block;
+        forward_blocks(network_, flat_.params.data(), 0, network_.layers().size(), true, source.inputs, me.begin(n),
+                       me.end(n), buffers,
+                       [&](std::int64_t row, std::int64_t count, const float* y, std::int64_t stride) {
+                           for (std::int64_t r = 0; r < count; ++r) target[r] = target_rows.row(row + r);
+                           double* sums = errors.data() + row;
+                           network_.isa().loss({network_.loss(), count, d, y, stride, target, nullptr, sums, nullptr, 0,
+                                                per_feature ? per_feature->row(row) : nullptr,
+                                                per_feature ? per_feature->stride : 0});
+                           for (std::int64_t r = 0; r < count; ++r) sums[r] /= static_cast<double>(d);
+                       });
+    });
+}
+
+}  // namespace isthmus::cpu

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A compiled program on the CPU.
+#pragma once
+
+#include <memory>
+
+#include "cpu/buffer.hpp"
+#include "cpu/network.hpp"
+#include "cpu/workspace.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus::cpu {
+
+class CpuModel final : public Model {
+public:
+    CpuModel(const Program& program, const CompileOptions& options);
+
+    void write(const Tensors& tensors) override;
+    void read(Tensors& tensors) const override;
+    void keep() override;
+    void rollback() override;
+    Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
+                 Stop& stop) override;
+    Totals gradient(const RowSource& source, std::span<float> flat) const override;
+    void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
+    void row_errors(const RowSource& source, std::span<double> errors,
+                    std::optional<MutableMatrixView> per_feature) const override;
+
+private:
+    struct Flat {
+        Buffer params, m, v;
+    };
+
+    int thread_limit() const;
+
+    Network network_;
+    CompileOptions options_;
+    Flat flat_;
+    Flat kept_;
+    Buffer transposed_;
+    Buffer gradient_;                       // the split plan's
+    std::unique_ptr<Workspace> workspace_;  // the last train's
+};
+
+}  // namespace isthmus::cpu

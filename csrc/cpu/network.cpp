@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/network.hpp"
+
+#include <algorithm>
+
+#include "cpu/packing.hpp"
+#include "math/activations.hpp"
+#include "math/losses.hpp"
+#include "math/registry.hpp"
+
+namespace isthmus::cpu {
+
+Network::Network(const Program& program, const InstructionSet& isa)
+    : isa_(&isa), loss_(program.loss), loss_from_logits_(false), contract_size_(program.flat_size) {
+    math::visit(loss_, [&](auto loss) { loss_from_logits_ = decltype(loss)::from_logits; });
+    for (std::size_t i = 0; i < program.ops.size(); ++i) {
+        const Dense& op = std::get<Dense>(program.ops[i]);
+        Layer layer;
+        layer.weight_parameter = program.parameters[op.weight];
+        layer.bias_parameter = program.parameters[op.bias];
+        layer.in = program.width(i);
+        layer.out = program.width(i + 1);
+        layer.activation = op.activation;
+        math::visit(op.activation, [&](auto act) { layer.needs_z = decltype(act)::needs_z; });
+        layer.input_gradient = i > 0;
+        layer.forward = {layer.in, layer.out, isa.lanes, isa.panel};
+        layer.backward = {layer.out, layer.in, isa.lanes, isa.panel};
+        layer.weight = flat_size_;
+        layer.bias = layer.weight + round_up(layer.forward.size(), 16);
+        flat_size_ = layer.bias + round_up(layer.out, 16);
+        layer.transposed = transposed_size_;
+        if (layer.input_gradient) transposed_size_ += round_up(layer.backward.size(), 16);
+        layer.in_stride = activation_stride(layer.in);
+        layer.out_stride = activation_stride(layer.out);
+        widest_stride_ = std::max({widest_stride_, layer.in_stride, layer.out_stride});
+        multiply_adds_ += layer.in * layer.out;
+        for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
+            for (std::int64_t begin = 0; begin < layer.in; begin += kWeightTileRows) {
+                weight_tiles_.push_back({i, p, begin, std::min(begin + kWeightTileRows, layer.in)});
+            }
+        }
+        layers_.push_back(layer);
+    }
+}
+
+Activation Network::training_activation(std::size_t layer) const {
+    return loss_from_logits_ && layer + 1 == layers_.size() ? Activation::linear : layers_[layer].activation;
+}
+
+void Network::pack(std::span<const float> from, Buffer& to) const {
+    if (to.size() != flat_size_) to = Buffer(flat_size_);
+    if (from.empty()) {
+        std::fill_n(to.data(), to.size(), 0.0F);
+        return;
+    }
+    for (const Layer& layer : layers_) {
+        const MatrixView weight{from.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+        pack_transposed(layer.forward, weight, to.data() + layer.weight);
+        std::copy_n(from.data() + layer.bias_parameter.offset, layer.out, to.data() + layer.bias);
+    }
+}
+
+void Network::unpack(const Buffer& from, std::span<float> to) const {
+    std::fill(to.begin(), to.end(), 0.0F);
+    for (const Layer& layer : layers_) {
+        const MutableMatrixView weight{to.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+        unpack_transposed(layer.forward, from.data() + layer.weight, weight);
+        std::copy_n(from.data() + layer.bias, layer.out, to.data() + layer.bias_parameter.offset);
+    }
+}
+
+void Network::transpose(const Buffer& params, Buffer& transposed) const {
+    if (transposed.size() != transposed_size_) transposed = Buffer(transposed_size_);
+    for (const Layer& layer : layers_) {
+        if (!layer.input_gradient) continue;
+        for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
+            isa_->transpose(layer.forward, params.data() + layer.weight, p, 0, layer.in, layer.backward,
+                            transposed.data() + layer.transposed);
+        }
+    }
+}
+
+}  // namespace isthmus::cpu

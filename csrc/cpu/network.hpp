@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program laid out for the CPU: where each layer's panels stand in the device's own flat buffers, and the packing from
+// and to the contract's row-major layout.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/buffer.hpp"
+#include "cpu/isa.hpp"
+#include "cpu/layout.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus::cpu {
+
+struct Layer {
+    std::int64_t in = 0;
+    std::int64_t out = 0;
+    Activation activation = Activation::linear;
+    bool needs_z = false;
+    bool input_gradient = false;  // not for the first layer
+
+    PanelLayout forward;        // {in, out}: of weight, gradient, m, v
+    PanelLayout backward;       // {out, in}: the transposed copy for dx = dz @ w
+    std::int64_t weight = 0;    // offset of the forward panels in a flat buffer
+    std::int64_t bias = 0;      // offset of the bias (padded to whole vectors)
+    std::int64_t transposed = 0;  // offset of the backward panels in the buffer of transposed copies
+
+    std::int64_t in_stride = 0;   // of the layer's input matrix
+    std::int64_t out_stride = 0;  // of its output, z and dz
+
+    Parameter weight_parameter;
+    Parameter bias_parameter;
+};
+
+// Rows [begin, end) of one panel of one layer: what a thread takes at a time in the weight phase.
+struct WeightTile {
+    std::size_t layer;
+    std::int64_t panel;
+    std::int64_t begin, end;
+};
+
+// Inputs a weight tile covers: a multiple of every instruction set's panel, so that its transposed copy is whole panels'
+// rows, and small enough that gradient, weight and moments of a tile (4 x 8 KB) stay in L1.
+inline constexpr std::int64_t kWeightTileRows = 64;
+
+class Network {
+public:
+    Network(const Program& program, const InstructionSet& isa);
+
+    const InstructionSet& isa() const { return *isa_; }
+    const std::vector<Layer>& layers() const { return layers_; }
+    const std::vector<WeightTile>& weight_tiles() const { return weight_tiles_; }
+    Loss loss() const { return loss_; }
+    bool loss_from_logits() const { return loss_from_logits_; }
+    std::int64_t n_features() const { return layers_.front().in; }
+    std::int64_t flat_size() const { return flat_size_; }
+    std::int64_t transposed_size() const { return transposed_size_; }
+    std::int64_t widest_stride() const { return widest_stride_; }
+    std::int64_t multiply_adds() const { return multiply_adds_; }  // of one row's forward pass
+    std::int64_t contract_size() const { return contract_size_; }
+
+    // Activation the last layer applies before the loss sees it: none when the loss works on logits.
+    Activation training_activation(std::size_t layer) const;
+
+    // Contract's flat buffer -> ours and back. `from` empty: zero.
+    void pack(std::span<const float> from, Buffer& to) const;
+    void unpack(const Buffer& from, std::span<float> to) const;
+    // Transposed copies of all layers that need one.
+    void transpose(const Buffer& params, Buffer& transposed) const;
+
+private:
+    const InstructionSet* isa_;
+    std::vector<Layer> layers_;
+    std::vector<WeightTile> weight_tiles_;
+    Loss loss_;
+    bool loss_from_logits_;
+    std::int64_t flat_size_ = 0;
+    std::int64_t transposed_size_ = 0;
+    std::int64_t widest_stride_ = 0;
+    std::int64_t multiply_adds_ = 0;
+    std::int64_t contract_size_ = 0;
+};
+
+}  // namespace isthmus::cpu

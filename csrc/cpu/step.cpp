@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/step.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace isthmus::cpu {
+
+namespace {
+
+constexpr std::int64_t kWidestPanel = 32;  // AVX-512's
+
+}  // namespace
+
+void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum, double& weight_sum) const {
+    const auto n = static_cast<std::int64_t>(rows.size());
+    const std::vector<WeightTile>& tiles = network.weight_tiles();
+    const auto n_tiles = static_cast<std::int64_t>(tiles.size());
+    double loss = 0.0;
+    double weight = 0.0;
+    for (std::int64_t begin = 0; begin < n; begin += work.rows) {
+        const std::int64_t count = std::min(work.rows, n - begin);
+        const auto piece = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+        forward_backward(network, weights, source, piece, noise, me.begin(count), me.end(count), work);
+        me.wait();
+        for (std::int64_t t = me.begin(n_tiles); t < me.end(n_tiles); ++t) {
+            const WeightTile& tile = tiles[static_cast<std::size_t>(t)];
+            const TilePlace place = tile_place(network, tile);
+            weight_tile_gradient(network, tile, work, count, begin > 0, gradient + place.weight, gradient + place.bias);
+        }
+        if (me.id == 0) {
+            for (std::int64_t r = 0; r < count; ++r) {
+                const double w = source.weight(piece[static_cast<std::size_t>(r)]);
+                weight += w;
+                loss += w * work.errors[static_cast<std::size_t>(r)];
+            }
+        }
+        me.wait();
+    }
+    if (me.id == 0) {
+        loss_sum = loss;
+        weight_sum = weight;
+    }
+}
+
+StepRunner::StepRunner(const Network& network, Parameters parameters, const RowSource& source, const StepRange& range,
+                       const UpdateRule& rule, float* flat_gradient, Reducer* reducer, Stop& stop, Workspace& work)
+    : network_(network), parameters_(parameters), source_(source), range_(range), rule_(rule),
+      flat_gradient_(flat_gradient), reducer_(reducer), stop_(stop), work_(work),
+      tile_squares_(network.weight_tiles().size()) {
+    std::int64_t total = 0;
+    for (const WeightTile& tile : network.weight_tiles()) {
+        total += tile_place(network, tile).weight_size;
+        cost_.push_back(total);
+    }
+}
+
+Totals StepRunner::run(int threads) {
+    run_team(threads, [this](const Member& me) { run_member(me); });
+    if (exception_) std::rethrow_exception(exception_);
+    return totals_;
+}
+
+std::span<const WeightTile> StepRunner::share(const Member& me) const {
+    const auto cut = [&](int id) {
+        return std::lower_bound(cost_.begin(), cost_.end(), cost_.back() * id / me.count + 1) - cost_.begin();
+    };
+    const auto begin = me.id == 0 ? 0 : cut(me.id);
+    const auto end = me.id + 1 == me.count ? static_cast<std::ptrdiff_t>(cost_.size()) : cut(me.id + 1);
+    return std::span(network_.weight_tiles()).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+}
+
+void StepRunner::run_member(const Member& me) {
+    const std::int64_t steps = range_.steps();
+    for (std::int64_t s = 0; s < steps; ++s) {
+        const auto begin = static_cast<std::size_t>(s * range_.batch_size);
+        const std::size_t count = std::min(static_cast<std::size_t>(range_.batch_size), range_.rows.size() - begin);
+        const auto constants = math::make_constants(
+            rule_.optimizer, range_.learning_rates[static_cast<std::size_t>(s)], rule_.beta_1, rule_.beta_2, rule_.epsilon,
+            rule_.momentum, rule_.weight_decay, range_.first_step + s + 1);
+        const auto rows = range_.rows.subspan(begin, count);
+        const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, constants);
+        if (me.id == 0) {
+            if (!std::isfinite(sums.loss)) diverged_.store(true, std::memory_order_relaxed);
+            try {
+                if (stop_.requested()) stopped_.store(true, std::memory_order_relaxed);
+            } catch (...) {
+                exception_ = std::current_exception();
+                stopped_.store(true, std::memory_order_relaxed);
+            }
+        }
+        me.wait();
+        if (diverged_.load(std::memory_order_relaxed)) {
+            if (me.id == 0) totals_.status = Status::diverged;
+            return;
+        }
+        if (me.id == 0) {
+            totals_.loss_sum += sums.loss;
+            totals_.weight_sum += sums.weight;
+            totals_.steps_done = s + 1;
+        }
+        if (stopped_.load(std::memory_order_relaxed)) {
+            if (me.id == 0) totals_.status = Status::stopped;
+            return;
+        }
+    }
+}
+
+StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::int64_t> rows,
+                                        const math::UpdateConstants& constants) {
+    const auto n = static_cast<std::int64_t>(rows.size());
+    const Weights weights{parameters_.params, parameters_.transposed};
+    forward_backward(network_, weights, source_, rows, range_.noise, me.begin(n), me.end(n), work_);
+    Sums sums;
+    for (const std::int64_t row : rows) sums.weight += source_.weight(row);
+    me.wait();
+    if (me.id == 0) {
+        for (std::size_t r = 0; r < rows.size(); ++r) sums.loss += source_.weight(rows[r]) * work_.errors[r];
+    }
+    if (sums.weight == 0.0) return sums;
+
+    const auto scale = static_cast<float>(1.0 / sums.weight);
+    alignas(64) float dw[kWeightTileRows * kWidestPanel];
+    alignas(64) float db[kWidestPanel];
+    for (const WeightTile& tile : share(me)) {
+        weight_tile_gradient(network_, tile, work_, n, false, dw, db);
+        update_tile(tile, constants, scale, 1.0F, dw, db);
+    }
+    return sums;
+}
+
+StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::int64_t> rows,
+                                        const math::UpdateConstants& constants) {
+    const Weights weights{parameters_.params, parameters_.transposed};
+    GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_.loss, batch_.weight);
+    if (me.id == 0 && reducer_ != nullptr) {
+        try {
+            reducer_->reduce({flat_gradient_, static_cast<std::size_t>(network_.flat_size())}, batch_.loss, batch_.weight);
+        } catch (...) {
+            exception_ = std::current_exception();
+            stopped_.store(true, std::memory_order_relaxed);
+        }
+    }
+    me.wait();
+    const Sums sums = batch_;
+    if (sums.weight == 0.0 || stopped_.load(std::memory_order_relaxed)) return sums;  // stopped: reduce threw
+
+    const auto scale = static_cast<float>(1.0 / sums.weight);
+    float clip = 1.0F;
+    if (rule_.clip_norm) {
+        const double norm = gradient_norm(me, scale);
+        if (norm > *rule_.clip_norm) clip = static_cast<float>(*rule_.clip_norm / norm);
+    }
+    for (const WeightTile& tile : share(me)) {
+        const TilePlace place = tile_place(network_, tile);
+        update_tile(tile, constants, scale, clip, flat_gradient_ + place.weight, flat_gradient_ + place.bias);
+    }
+    return sums;
+}
+
+double StepRunner::gradient_norm(const Member& me, float scale) {
+    const InstructionSet& isa = network_.isa();
+    const std::vector<WeightTile>& tiles = network_.weight_tiles();
+    for (const WeightTile& tile : share(me)) {
+        const TilePlace place = tile_place(network_, tile);
+        tile_squares_[static_cast<std::size_t>(&tile - tiles.data())] =
+            isa.sum_of_squares(flat_gradient_ + place.weight, place.weight_size, scale) +
+            isa.sum_of_squares(flat_gradient_ + place.bias, place.bias_size, scale);
+    }
+    me.wait();
+    double sum = 0.0;
+    for (const double square : tile_squares_) sum += square;
+    return std::sqrt(sum);
+}
+
+void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, float clip,
+                             const float* dw, const float* db) {
+    const InstructionSet& isa = network_.isa();
+    const Layer& layer = network_.layers()[tile.layer];
+    const TilePlace place = tile_place(network_, tile);
+    const auto update = [&](std::int64_t offset, std::int64_t size, const float* gradient) {
+        return isa.update({rule_.optimizer, &constants, scale, clip, parameters_.params + offset, gradient,
+                           parameters_.m + offset, parameters_.v + offset, size});
+    };
+    bool finite = update(place.weight, place.weight_size, dw);
+    if (place.bias_size > 0) finite &= update(place.bias, place.bias_size, db);
+    if (!finite) diverged_.store(true, std::memory_order_relaxed);
+    if (layer.input_gradient) {
+        isa.transpose(layer.forward, parameters_.params + layer.weight, tile.panel, tile.begin, tile.end, layer.backward,
+                      parameters_.transposed + layer.transposed);
+    }
+}
+
+}  // namespace isthmus::cpu

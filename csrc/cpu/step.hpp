@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two plans of a step.
+//
+// fused: rows | barrier | each weight tile: gradient, update, transposed copy | barrier.
+// split: pieces of rows summed into the flat gradient | reduce | norm | update | barrier.
+// Both apply the same operations to each element in the same order, so they give the same bits.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <vector>
+
+#include "cpu/network.hpp"
+#include "cpu/passes.hpp"
+#include "cpu/team.hpp"
+#include "cpu/workspace.hpp"
+#include "device/contract.hpp"
+#include "math/optimizers.hpp"
+
+namespace isthmus::cpu {
+
+// The unnormalised gradient of some rows as one batch, piece by piece, into a flat buffer of the device's layout.
+struct GradientSum {
+    const Network& network;
+    Weights weights;
+    const RowSource& source;
+    const Noise& noise;
+    Workspace& work;
+    float* gradient;
+
+    // Called by every member; ends with a barrier. The first member writes the sums.
+    void run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum, double& weight_sum) const;
+};
+
+class StepRunner {
+public:
+    struct Parameters {
+        float* params;
+        float* m;
+        float* v;
+        float* transposed;
+    };
+
+    // flat_gradient null: the fused plan.
+    StepRunner(const Network& network, Parameters parameters, const RowSource& source, const StepRange& range,
+               const UpdateRule& rule, float* flat_gradient, Reducer* reducer, Stop& stop, Workspace& work);
+
+    Totals run(int threads);
+
+private:
+    struct Sums {
+        double loss = 0.0;
+        double weight = 0.0;
+    };
+
+    void run_member(const Member& me);
+    Sums fused_step(const Member& me, std::span<const std::int64_t> rows, const math::UpdateConstants& constants);
+    Sums split_step(const Member& me, std::span<const std::int64_t> rows, const math::UpdateConstants& constants);
+    double gradient_norm(const Member& me, float scale);
+    void update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, float clip,
+                     const float* dw, const float* db);
+    std::span<const WeightTile> share(const Member& me) const;
+
+    const Network& network_;
+    Parameters parameters_;
+    const RowSource& source_;
+    const StepRange& range_;
+    const UpdateRule& rule_;
+    float* flat_gradient_;
+    Reducer* reducer_;
+    Stop& stop_;
+    Workspace& work_;
+
+    Totals totals_;
+    Sums batch_;                        // split plan: written by the first member
+    std::vector<double> tile_squares_;  // split plan: one a weight tile
+    std::vector<std::int64_t> cost_;    // running cost of the weight tiles
+    std::atomic<bool> diverged_{false};
+    std::atomic<bool> stopped_{false};
+    std::exception_ptr exception_;  // from Stop or Reducer, for the caller
+};
+
+}  // namespace isthmus::cpu

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// A team of threads: one OpenMP parallel region around a whole range of steps, with a barrier of our own between the
+// phases. libgomp's barrier costs 290 ns and a region 700 ns; this barrier costs 35 ns when both cores are near.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+namespace isthmus::cpu {
+
+class Barrier {
+public:
+    // Returns when all `members` threads are here. Spins, then yields: two threads on one core must not wait out a
+    // scheduler's slice.
+    void wait(int members);
+
+private:
+    alignas(64) std::atomic<int> arrived_{0};
+    alignas(64) std::atomic<std::uint32_t> phase_{0};
+};
+
+struct Member {
+    int id;
+    int count;
+    Barrier* barrier;
+
+    void wait() const { barrier->wait(count); }
+    // This member's contiguous share of n things.
+    std::int64_t begin(std::int64_t n) const { return n * id / count; }
+    std::int64_t end(std::int64_t n) const { return n * (id + 1) / count; }
+};
+
+// Runs body on up to `threads` threads (fewer when the system gives fewer), each in the kernels' floating-point mode.
+// The body must not throw: a member that left would leave the others at the barrier.
+void run_team(int threads, const std::function<void(const Member&)>& body);
+
+// Threads worth waking for this much arithmetic: one for each 0.4 MFLOP, at most `limit`. Never changes a bit.
+int threads_for(double flops, int limit);
+
+}  // namespace isthmus::cpu
