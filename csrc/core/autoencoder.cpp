@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/autoencoder.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "core/checks.hpp"
+#include "core/configuration.hpp"
+#include "core/held_back.hpp"
+#include "core/program.hpp"
+
+namespace isthmus {
+namespace {
+
+// A callback that calls fit again, or a second thread, would train on a state that is half way between device and
+// host: refused.
+class Training {
+public:
+    explicit Training(bool& flag) : flag_(flag) {
+        if (flag_.exchange(true))
+            throw Error(ErrorKind::runtime, "the model is being trained; it cannot be changed until that ends");
+    }
+    ~Training() { flag_.store(false); }
+    Training(const Training&) = delete;
+    Training& operator=(const Training&) = delete;
+
+private:
+    std::atomic_ref<bool> flag_;
+};
+
+CompileOptions with_precision(CompileOptions options, Precision precision) {
+    options.precision = precision;
+    return options;
+}
+
+void check_size(const std::vector<float>& values, std::int64_t size, bool may_be_empty, const char* name) {
+    if (static_cast<std::int64_t>(values.size()) == size || (may_be_empty && values.empty())) return;
+    throw Error(ErrorKind::value, std::string(name) + " has " + std::to_string(values.size()) +
+                                      " values, but the network of this configuration has " + std::to_string(size));
+}
+
+void check_shape(MatrixView out, std::int64_t rows, std::int64_t cols) {
+    if (out.rows == rows && out.cols == cols) return;
+    throw Error(ErrorKind::value, "the output has shape (" + std::to_string(out.rows) + ", " +
+                                      std::to_string(out.cols) + "); (" + std::to_string(rows) + ", " +
+                                      std::to_string(cols) + ") is needed");
+}
+
+std::string fitted_with(std::int64_t n_features) {
+    return "features, but this model was fitted with " + std::to_string(n_features);
+}
+
+constexpr RowNames kRows{"X", "y", "sample_weight"};
+
+// Adam's step counts from where its moments do.
+void restart_moments(TrainingState& state) {
+    state.tensors.m.clear();
+    state.tensors.v.clear();
+    state.step = 0;
+}
+
+// The moments of adam and adamw are one thing, the velocity of sgd another.
+bool same_moments(Optimizer a, Optimizer b) { return (a == Optimizer::sgd) == (b == Optimizer::sgd); }
+
+void refuse_change(const char* name, const char* what) {
+    throw Error(ErrorKind::value, std::string(name) + " cannot change on a fitted model: " + what);
+}
+
+}  // namespace
+
+Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, std::uint64_t seed, const Device& device,
+                         const CompileOptions& options)
+    : configuration_(std::move(configuration)),
+      n_features_(n_features),
+      program_(build_program(configuration_, n_features)),
+      model_(device.compile(program_, with_precision(options, configuration_.precision))) {
+    state_.seed = seed;
+    state_.tensors.params = initial_weights(program_, seed);
+    model_->write(state_.tensors);
+}
+
+Autoencoder::Autoencoder(StoredModel stored, const Device& device, const CompileOptions& options)
+    : feature_names(std::move(stored.feature_names)),
+      configuration_(std::move(stored.configuration)),
+      n_features_(stored.n_features),
+      program_(build_program(configuration_, n_features_)),
+      state_(std::move(stored.state)) {
+    if (!stored.has_training_state) restart_moments(state_);
+    check_size(state_.tensors.params, program_.flat_size, false, "params");
+    check_size(state_.tensors.m, program_.flat_size, true, "m");
+    check_size(state_.tensors.v, program_.flat_size, true, "v");
+    check_size(state_.best_params, program_.flat_size, true, "best_params");
+    model_ = device.compile(program_, with_precision(options, configuration_.precision));
+    model_->write(state_.tensors);
+}
+
+std::int64_t Autoencoder::code_size() const { return program_.width(program_.code_op + 1); }
+
+void Autoencoder::configure(Configuration configuration) {
+    const Training training(training_);
+    const Widths before = resolve_widths(configuration_, n_features_);
+    const Widths after = resolve_widths(configuration, n_features_);
+    if (configuration.kind != configuration_.kind) refuse_change("kind", "it is another model");
+    if (after.code != before.code ||
+        !std::equal(after.layers.begin(), after.layers.begin() + static_cast<std::ptrdiff_t>(after.code) + 1,
+                    before.layers.begin())) {
+        refuse_change("encoder_layers", "the weights would not fit");
+    }
+    if (after.layers != before.layers) refuse_change("decoder_layers", "the weights would not fit");
+    const char* const network = "it is part of the network";
+    if (configuration.activation != configuration_.activation) refuse_change("activation", network);
+    if (configuration.code_activation != configuration_.code_activation) refuse_change("code_activation", network);
+    if (configuration.loss != configuration_.loss) refuse_change("loss", network);
+    if (resolve_output_activation(configuration) != resolve_output_activation(configuration_)) {
+        refuse_change("output_activation", network);
+    }
+    if (configuration.precision != configuration_.precision) refuse_change("precision", network);
+
+    if (!same_moments(configuration.optimizer, configuration_.optimizer)) {
+        restart_moments(state_);
+        model_->write(state_.tensors);
+    }
+    configuration_ = std::move(configuration);
+}
+
+void Autoencoder::check_rows(const RowSource& source, const RowNames& names) const {
+    const std::string width_of = fitted_with(n_features_);
+    check_matrix(source.inputs, n_features_, width_of, names.inputs);
+    if (source.targets) {
+        check_matrix(*source.targets, n_features_, width_of, names.targets);
+        if (source.targets->rows != source.rows()) {
+            throw Error(ErrorKind::value, std::string(names.targets) + " has " + std::to_string(source.targets->rows) +
+                                              " rows, but " + names.inputs + " has " + std::to_string(source.rows()));
+        }
+    }
+    if (program_.loss == Loss::bce) {
+        check_bce_targets(source.targets.value_or(source.inputs), source.targets ? names.targets : names.inputs);
+    }
+    if (source.weights) check_weights(source.weights, source.rows(), names.weights);
+}
+
+FitEnd Autoencoder::fit(const RowSource& training, const RowSource* validation, const Hooks& hooks) {
+    const Training guard(training_);
+    check_rows(training, kRows);
+    if (validation) {
+        const char* const inputs = validation->targets ? "validation_data[0]" : "validation_data";
+        check_rows(*validation, {inputs, "validation_data[1]", "validation_data[2]"});
+    }
+    if (validation || configuration_.validation_fraction <= 0.0) {
+        return isthmus::fit(*model_, state_, configuration_, training, validation, hooks);
+    }
+    const HeldBack held_back(training, state_.seed, configuration_.validation_fraction);
+    return isthmus::fit(*model_, state_, configuration_, training, &held_back.validation(), hooks,
+                        held_back.training_rows());
+}
+
+void Autoencoder::partial_fit(const RowSource& training, const Hooks& hooks) {
+    const Training guard(training_);
+    check_rows(training, kRows);
+    isthmus::partial_fit(*model_, state_, configuration_, training, hooks);
+}
+
+void Autoencoder::check_inputs(MatrixView x) const { check_matrix(x, n_features_, fitted_with(n_features_), "X"); }
+
+void Autoencoder::encode(MatrixView x, MutableMatrixView code) const {
+    check_inputs(x);
+    check_shape(code, x.rows, code_size());
+    model_->run(0, program_.code_op + 1, x, code);
+}
+
+void Autoencoder::decode(MatrixView code, MutableMatrixView x) const {
+    check_matrix(code, code_size(), "columns, but this model's code has " + std::to_string(code_size()), "Z");
+    check_shape(x, code.rows, n_features_);
+    model_->run(program_.code_op + 1, program_.ops.size(), code, x);
+}
+
+void Autoencoder::reconstruct(MatrixView x, MutableMatrixView y) const {
+    check_inputs(x);
+    check_shape(y, x.rows, n_features_);
+    model_->run(0, program_.ops.size(), x, y);
+}
+
+void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,
+                                       std::optional<MutableMatrixView> per_feature) const {
+    const RowSource source{x, {}, nullptr};
+    check_rows(source, kRows);
+    check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
+    if (per_feature) check_shape(*per_feature, x.rows, n_features_);
+    model_->row_errors(source, errors, per_feature);
+}
+
+double Autoencoder::evaluate(const RowSource& source) const {
+    check_rows(source, kRows);
+    return isthmus::evaluate(*model_, source);
+}
+
+std::vector<float> Autoencoder::gradients(const RowSource& source) const {
+    check_rows(source, kRows);
+    std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
+    const Totals totals = model_->gradient(source, flat);
+    for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
+    return flat;
+}
+
+std::vector<float> Autoencoder::weights() const {
+    Tensors tensors;
+    model_->read(tensors);
+    return std::move(tensors.params);
+}
+
+void Autoencoder::set_weights(std::span<const float> flat) {
+    const Training training(training_);
+    if (static_cast<std::int64_t>(flat.size()) != program_.flat_size) {
+        throw Error(ErrorKind::value, "weights has " + std::to_string(flat.size()) + " values; " +
+                                          std::to_string(program_.flat_size) + " are needed");
+    }
+    TrainingState fresh;
+    fresh.tensors.params.resize(flat.size());
+    const std::vector<std::string> names = parameter_names(program_);
+    for (std::size_t i = 0; i < program_.parameters.size(); ++i) {
+        const Parameter& parameter = program_.parameters[i];
+        const float* values = flat.data() + parameter.offset;
+        check_finite({values, parameter.rows, parameter.cols, parameter.cols}, names[i]);
+        std::copy_n(values, parameter.size(), fresh.tensors.params.data() + parameter.offset);
+    }
+    fresh.seed = state_.seed;
+    fresh.epoch = state_.epoch;
+    fresh.history = state_.history;
+    model_->write(fresh.tensors);
+    state_ = std::move(fresh);
+}
+
+StoredModel Autoencoder::store(bool training_state) const {
+    StoredModel stored;
+    stored.configuration = configuration_;
+    stored.n_features = n_features_;
+    stored.feature_names = feature_names;
+    stored.has_training_state = training_state;
+    model_->read(stored.state.tensors);
+    if (training_state) {
+        static_cast<Progress&>(stored.state) = state_;
+    } else {
+        restart_moments(stored.state);
+        stored.state.seed = state_.seed;
+        stored.state.epoch = state_.epoch;
+        stored.state.history = state_.history;
+    }
+    return stored;
+}
+
+}  // namespace isthmus

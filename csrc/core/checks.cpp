@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/checks.hpp"
+
+#include <bit>
+#include <charconv>
+
+namespace isthmus {
+namespace {
+
+bool is_non_finite(float value) {
+    return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffU) >= 0x7f800000U;  // exponent all ones
+}
+
+// bad: float -> bool, without side effects.
+template <class Bad>
+std::optional<Position> find(MatrixView rows, Bad bad) {
+    const std::int64_t distinct = rows.stride == 0 && rows.rows > 0 ? 1 : rows.rows;
+    for (std::int64_t r = 0; r < distinct; ++r) {
+        const float* row = rows.row(r);
+        std::uint32_t any = 0;
+        for (std::int64_t c = 0; c < rows.cols; ++c) any |= static_cast<std::uint32_t>(bad(row[c]));
+        if (any == 0) continue;
+        for (std::int64_t c = 0; c < rows.cols; ++c) {
+            if (bad(row[c])) return Position{r, c};
+        }
+    }
+    return std::nullopt;
+}
+
+std::string element(const std::string& name, MatrixView rows, Position at) {
+    return name + "[" + std::to_string(at.row) + ", " + std::to_string(at.col) + "] is " +
+           to_text(rows.row(at.row)[at.col]);
+}
+
+}  // namespace
+
+std::optional<Position> find_non_finite(MatrixView rows) { return find(rows, is_non_finite); }
+
+std::optional<Position> find_outside(MatrixView rows, float low, float high) {
+    return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
+}
+
+void check_finite(MatrixView rows, const std::string& name) {
+    if (const auto at = find_non_finite(rows)) {
+        throw Error(ErrorKind::value, element(name, rows, *at) + "; " + name + " must be finite");
+    }
+}
+
+void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name) {
+    if (rows.cols != width) {
+        throw Error(ErrorKind::value, name + " has " + std::to_string(rows.cols) + " " + width_of);
+    }
+    if (rows.rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
+    check_finite(rows, name);
+}
+
+void check_bce_targets(MatrixView targets, const std::string& name) {
+    constexpr float kRounding = 1e-6F;
+    if (const auto at = find_outside(targets, -kRounding, 1.0F + kRounding)) {
+        throw Error(ErrorKind::value, element(name, targets, *at) + "; loss=\"bce\" needs values in [0, 1]");
+    }
+}
+
+void check_weights(const float* weights, std::int64_t rows, const std::string& name) {
+    bool any = false;
+    for (std::int64_t i = 0; i < rows; ++i) {
+        if (is_non_finite(weights[i]) || weights[i] < 0.0F) {
+            throw Error(ErrorKind::value, name + "[" + std::to_string(i) + "] is " + to_text(weights[i]) +
+                                              "; weights must be finite and at least 0");
+        }
+        any = any || weights[i] > 0.0F;
+    }
+    if (!any) throw Error(ErrorKind::value, name + " is 0 for every row; at least one must be above 0");
+}
+
+std::string to_text(float value) {
+    if (value != value) return "nan";  // whatever its sign
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof(text), value).ptr};
+}
+
+}  // namespace isthmus

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// What rows must be before they reach a device; the messages name argument, row, column, value and what is allowed.
+// The scans are plain loops over one row without a branch, which compilers turn into vector code; only a row that
+// fails is looked at again, for its first column.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "device/contract.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+// First value in row order that is NaN or infinite.
+std::optional<Position> find_non_finite(MatrixView rows);
+// First value in row order that is not within [low, high]; a NaN never is.
+std::optional<Position> find_outside(MatrixView rows, float low, float high);
+
+// All throw Error(value); `name` is the argument's.
+void check_finite(MatrixView rows, const std::string& name);
+// At least one row, `width` columns, finite. `width_of` ends the sentence "X has 3 columns, but ...".
+void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name);
+// Within [0, 1] but for rounding, 1e-6: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
+void check_bce_targets(MatrixView targets, const std::string& name);
+// Finite, at least 0, not all 0.
+void check_weights(const float* weights, std::int64_t rows, const std::string& name);
+
+// Shortest text that reads back to the same float: "1.7", "nan", "-inf".
+std::string to_text(float value);
+
+}  // namespace isthmus

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/model_tensors.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "core/configuration.hpp"
+#include "core/json.hpp"
+#include "core/parameters.hpp"
+
+namespace isthmus {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::model_format, what); }
+
+// First in the file: multiples of 8 bytes, so that every tensor lies at its natural alignment.
+constexpr std::array<std::pair<const char*, std::vector<double> History::*>, 4> kHistory = {{
+    {"history.loss", &History::loss},
+    {"history.val_loss", &History::val_loss},
+    {"history.learning_rate", &History::learning_rate},
+    {"history.seconds", &History::seconds},
+}};
+
+enum class Buffer : std::uint8_t { params, m, v, best };
+constexpr std::array kBuffers = {Buffer::params, Buffer::m, Buffer::v, Buffer::best};
+
+const char* prefix(Buffer buffer) {
+    switch (buffer) {
+        case Buffer::params: return "";
+        case Buffer::m: return "training.m.";
+        case Buffer::v: return "training.v.";
+        case Buffer::best: break;
+    }
+    return "training.best.";
+}
+
+template <class State>
+auto& floats(State& state, Buffer buffer) {
+    switch (buffer) {
+        case Buffer::params: return state.tensors.params;
+        case Buffer::m: return state.tensors.m;
+        case Buffer::v: return state.tensors.v;
+        case Buffer::best: break;
+    }
+    return state.best_params;
+}
+
+struct Network {
+    explicit Network(const StoredModel& model) {
+        const Widths widths = resolve_widths(model.configuration, model.n_features);
+        layout = parameter_layout(widths);
+        for (std::size_t i = 0; i < layout.parameters.size(); ++i) {
+            const Parameter& parameter = layout.parameters[i];
+            const bool bias = i % 2 == 1;
+            names.push_back(parameter_name(i / 2, widths.code, bias));
+            shapes.push_back(bias ? std::vector{parameter.rows} : std::vector{parameter.rows, parameter.cols});
+        }
+    }
+
+    ParameterLayout layout;
+    std::vector<std::string> names;
+    std::vector<std::vector<std::int64_t>> shapes;
+};
+
+void check_history(const Progress& progress) {
+    for (const auto& [name, member] : kHistory) {
+        const auto size = static_cast<std::int64_t>((progress.history.*member).size());
+        const bool may_be_shorter = member == &History::val_loss;
+        if (size == progress.epoch || (may_be_shorter && size < progress.epoch)) continue;
+        fail(std::string(name) + " has " + std::to_string(size) + " entries, but epoch is " +
+             std::to_string(progress.epoch));
+    }
+}
+
+// Weights and first moments are finite. A second moment may overflow to infinity, which makes for an update of 0, and is
+// never negative.
+void check_values(const std::vector<float>& flat, Buffer buffer, const Network& network) {
+    for (std::size_t i = 0; i < network.names.size(); ++i) {
+        const Parameter& parameter = network.layout.parameters[i];
+        for (std::int64_t k = 0; k < parameter.size(); ++k) {
+            const float value = flat[static_cast<std::size_t>(parameter.offset + k)];
+            if (buffer == Buffer::v ? value >= 0.0F : std::isfinite(value)) continue;
+            std::string index = std::to_string(k / parameter.cols);
+            if (network.shapes[i].size() > 1) index += ", " + std::to_string(k % parameter.cols);
+            fail(prefix(buffer) + network.names[i] + "[" + index + "] is " + Json(double{value}).dump() +
+                 "; it must be " + (buffer == Buffer::v ? "at least 0" : "finite"));
+        }
+    }
+}
+
+template <class T>
+std::string_view bytes_of(const T* data, std::int64_t size) {
+    return {reinterpret_cast<const char*>(data), static_cast<std::size_t>(size) * sizeof(T)};
+}
+
+std::string to_text(const std::vector<std::int64_t>& shape) {
+    return summary(Json(JsonArray(shape.begin(), shape.end())));
+}
+
+// Walks through the tensors of a file in the one order they may have.
+class Walk {
+public:
+    explicit Walk(std::span<const StoredTensor> left) : left_(left) {}
+
+    bool is_at(const std::string& name) const { return !left_.empty() && left_.front().name == name; }
+
+    const StoredTensor& next(const std::string& name, TensorType type) {
+        if (!is_at(name)) {
+            fail("tensor " + name + " is missing; in its place is " +
+                 (left_.empty() ? "the end of the file" : summary(Json(left_.front().name))));
+        }
+        const StoredTensor& tensor = left_.front();
+        if (tensor.type != type) fail("tensor " + name + " must be " + (type == TensorType::f32 ? "F32" : "F64"));
+        left_ = left_.subspan(1);
+        return tensor;
+    }
+
+    void end() const {
+        if (!left_.empty()) fail("tensor " + summary(Json(left_.front().name)) + " does not belong to the model");
+    }
+
+private:
+    std::span<const StoredTensor> left_;
+};
+
+std::vector<double> read_series(Walk& walk, const std::string& name) {
+    const StoredTensor& tensor = walk.next(name, TensorType::f64);
+    if (tensor.shape.size() != 1) fail("tensor " + name + ": shape must be of one dimension; got " + to_text(tensor.shape));
+    std::vector<double> values(tensor.bytes.size() / sizeof(double));
+    if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+}
+
+void read_buffer(Walk& walk, Buffer buffer, const Network& network, std::vector<float>& flat) {
+    std::vector<std::string_view> pieces;
+    for (std::size_t i = 0; i < network.names.size(); ++i) {
+        const std::string name = prefix(buffer) + network.names[i];
+        const StoredTensor& tensor = walk.next(name, TensorType::f32);
+        if (tensor.shape != network.shapes[i]) {
+            fail("tensor " + name + ": shape must be " + to_text(network.shapes[i]) + "; got " + to_text(tensor.shape));
+        }
+        pieces.push_back(tensor.bytes);
+    }
+    flat.assign(static_cast<std::size_t>(network.layout.flat_size), 0.0F);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        std::memcpy(flat.data() + network.layout.parameters[i].offset, pieces[i].data(), pieces[i].size());
+    }
+    check_values(flat, buffer, network);
+}
+
+}  // namespace
+
+std::vector<StoredTensor> tensors_of(const StoredModel& model) {
+    const Network network(model);
+    check_history(model.state);
+    std::vector<StoredTensor> tensors;
+    for (const auto& [name, member] : kHistory) {
+        const std::vector<double>& values = model.state.history.*member;
+        const auto size = static_cast<std::int64_t>(values.size());
+        tensors.push_back({name, TensorType::f64, {size}, bytes_of(values.data(), size)});
+    }
+    for (const Buffer buffer : kBuffers) {
+        const std::vector<float>& flat = floats(model.state, buffer);
+        if (buffer != Buffer::params && (!model.has_training_state || flat.empty())) continue;
+        if (static_cast<std::int64_t>(flat.size()) != network.layout.flat_size) {
+            fail(std::string(prefix(buffer)) + "*: there are " + std::to_string(flat.size()) +
+                 " values, but the network takes " + std::to_string(network.layout.flat_size));
+        }
+        check_values(flat, buffer, network);
+        for (std::size_t i = 0; i < network.names.size(); ++i) {
+            const Parameter& parameter = network.layout.parameters[i];
+            tensors.push_back({prefix(buffer) + network.names[i], TensorType::f32, network.shapes[i],
+                               bytes_of(flat.data() + parameter.offset, parameter.size())});
+        }
+    }
+    return tensors;
+}
+
+void read_tensors(std::span<const StoredTensor> tensors, StoredModel& model) {
+    const Network network(model);
+    Walk walk(tensors);
+    for (const auto& [name, member] : kHistory) model.state.history.*member = read_series(walk, name);
+    check_history(model.state);
+    for (const Buffer buffer : kBuffers) {
+        const bool present = walk.is_at(prefix(buffer) + network.names.front());
+        if (buffer == Buffer::params || (model.has_training_state && present)) {
+            read_buffer(walk, buffer, network, floats(model.state, buffer));
+        }
+    }
+    walk.end();
+}
+
+}  // namespace isthmus

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names, shapes and places of a network's parameters: one rule for the program, the flat buffers and the model file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/configuration.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus {
+
+struct ParameterLayout {
+    std::vector<Parameter> parameters;  // weight (out, in) and bias (out) of each layer in turn
+    std::int64_t flat_size = 0;         // floats in a flat buffer, a multiple of 16
+};
+
+// Layer i leads from widths.layers[i] to widths.layers[i + 1]; each parameter starts at the next multiple of 16 floats.
+// Throws Error(value) when the bytes of a flat buffer do not fit 63 bits.
+ParameterLayout parameter_layout(const Widths& widths);
+
+// "encoder.<layer>.weight" for the layers before the code, "decoder.<layer - code>.weight" for the others; `code` is
+// Widths::code, the number of layers of the encoder (Program::code_op + 1).
+std::string parameter_name(std::size_t layer, std::size_t code, bool bias);
+
+}  // namespace isthmus

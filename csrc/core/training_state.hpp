@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that training needs to go on as if it had not stopped. The tensors stand apart from the rest: while training
+// they live on the device, and the trainer keeps a copy of the progress beside the device's own copy of the tensors.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "device/contract.hpp"
+
+namespace isthmus {
+
+// One entry an epoch; in val_loss, one for each epoch that had something to validate on.
+struct History {
+    std::vector<double> loss;
+    std::vector<double> val_loss;
+    std::vector<double> learning_rate;  // that of the epoch's last step
+    std::vector<double> seconds;
+};
+
+struct Progress {
+    std::uint64_t seed = 0;
+
+    std::int64_t epoch = 0;  // whole epochs done
+    std::int64_t step = 0;   // optimizer steps done; the moments belong to it: where they are zeroed, so is it
+    // Inside an epoch that was interrupted: its steps done and their sums. 0 between epochs.
+    std::int64_t step_in_epoch = 0;
+    double loss_sum = 0.0;
+    double weight_sum = 0.0;
+    double seconds = 0.0;
+
+    // learning_rate_schedule="plateau"; back to these values when a fit has run to its end, like every schedule.
+    double plateau_factor = 1.0;
+    double plateau_best = std::numeric_limits<double>::infinity();
+    std::int64_t plateau_wait = 0;
+
+    // patience, restore_best; likewise.
+    double best_loss = std::numeric_limits<double>::infinity();
+    std::int64_t best_wait = 0;
+    std::vector<float> best_params;  // empty: none yet
+
+    History history;
+};
+
+struct TrainingState : Progress {
+    Tensors tensors;
+};
+
+}  // namespace isthmus
