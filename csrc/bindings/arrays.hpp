@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// NumPy arrays as the core's views, without a copy. Arguments of these types are registered with noconvert(): what is
+// not float32 in native byte order is refused before it gets here, and the package's own modules convert at the door.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "isthmus/types.hpp"
+
+namespace isthmus::bindings {
+
+namespace py = pybind11;
+
+using FloatArray = py::array_t<float, 0>;
+using DoubleArray = py::array_t<double, 0>;
+
+// Rows may have any stride that is a multiple of 4 bytes, zero and negative ones too; a row is contiguous.
+inline MatrixView matrix(const FloatArray& array) {
+    constexpr py::ssize_t kSize = sizeof(float);
+    const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+    if (array.ndim() != 2 || !aligned || (array.shape(1) > 1 && array.strides(1) != kSize)) {
+        throw Error(ErrorKind::type, "a matrix must be 2-D, aligned and contiguous along its rows");
+    }
+    const bool one_row = array.shape(0) <= 1;  // its stride may be anything
+    return {array.data(), array.shape(0), array.shape(1), one_row ? array.shape(1) : array.strides(0) / kSize};
+}
+
+// Throws ValueError when the array is read-only.
+inline MutableMatrixView mutable_matrix(FloatArray& array) {
+    const MatrixView view = matrix(array);
+    return {array.mutable_data(), view.rows, view.cols, view.stride};
+}
+
+// n contiguous values.
+template <class T>
+std::span<const T> vector(const py::array_t<T, 0>& array, std::int64_t n) {
+    if (array.ndim() != 1 || array.shape(0) != n || (array.flags() & py::array::c_style) == 0) {
+        throw Error(ErrorKind::type, "a vector must be 1-D, contiguous and of length " + std::to_string(n));
+    }
+    return {array.data(), static_cast<std::size_t>(n)};
+}
+
+template <class T>
+std::span<T> mutable_vector(py::array_t<T, 0>& array, std::int64_t n) {
+    const std::span<const T> view = vector<T>(array, n);
+    return {array.mutable_data(), view.size()};
+}
+
+inline std::optional<MatrixView> matrix(const std::optional<FloatArray>& array) {
+    return array ? std::optional<MatrixView>(matrix(*array)) : std::nullopt;
+}
+
+inline const float* row_weights(const std::optional<FloatArray>& weights, std::int64_t rows) {
+    return weights ? vector<float>(*weights, rows).data() : nullptr;
+}
+
+}  // namespace isthmus::bindings

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+// isthmus._core.Model: a core Autoencoder on a device.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/typing.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/arrays.hpp"
+#include "bindings/json.hpp"
+#include "bindings/shared_model.hpp"
+#include "bindings/stop.hpp"
+#include "bindings/topics.hpp"
+#include "core/autoencoder.hpp"
+#include "core/checks.hpp"
+#include "core/configuration.hpp"
+#include "core/file.hpp"
+#include "core/model_file.hpp"
+#include "cpu/cpu.hpp"
+
+namespace isthmus::bindings {
+namespace {
+
+using ModelPointer = std::unique_ptr<SharedModel>;
+using OptionalArray = std::optional<FloatArray>;
+using EpochCallback = py::typing::Callable<bool(Parameters)>;
+using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
+
+CompileOptions compile_options(const Configuration& configuration, int n_threads) {
+    CompileOptions options;
+    options.precision = configuration.precision;
+    options.n_threads = n_threads;
+    return options;
+}
+
+ModelPointer from_stored(StoredModel stored, int n_threads) {
+    const CompileOptions options = compile_options(stored.configuration, n_threads);
+    return std::make_unique<SharedModel>(n_threads, std::move(stored), cpu::device(), options);
+}
+
+ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed, int n_threads) {
+    Configuration configuration = parse_configuration(to_json(parameters));
+    const CompileOptions options = compile_options(configuration, n_threads);
+    const py::gil_scoped_release nogil;
+    return std::make_unique<SharedModel>(n_threads, std::move(configuration), n_features, seed, cpu::device(), options);
+}
+
+// ---- training ---------------------------------------------------------------------------------------------------
+
+RowSource row_source(const FloatArray& inputs, const OptionalArray& targets, const OptionalArray& weights) {
+    return {matrix(inputs), matrix(targets), row_weights(weights, inputs.shape(0))};
+}
+
+Parameters to_python(const EpochInfo& info) {
+    Parameters result;
+    result["epoch"] = info.epoch;
+    result["n_epochs"] = info.n_epochs;
+    result["loss"] = info.loss;
+    result["val_loss"] = info.val_loss;
+    result["learning_rate"] = info.learning_rate;
+    result["seconds"] = info.seconds;
+    return result;
+}
+
+// Runs training. What Python raises in between (a callback, a signal handler) leaves a model that has been trained;
+// any other error but divergence leaves one that has not. The caller is told which by Model.interrupted.
+template <class Train>
+void train(SharedModel& model, Train&& body) {
+    model.interrupted = false;
+    try {
+        model.write(body);
+    } catch (const py::error_already_set&) {
+        model.interrupted = true;
+        throw;
+    }
+}
+
+void fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights, const OptionalArray& validation,
+         const OptionalArray& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
+    const RowSource training = row_source(inputs, std::nullopt, weights);
+    std::optional<RowSource> held_out;
+    if (validation) held_out = row_source(*validation, validation_targets, std::nullopt);
+
+    SignalPoll stop;
+    Hooks hooks;
+    hooks.stop = &stop;
+    if (on_epoch_end) {
+        hooks.on_epoch_end = [&](const EpochInfo& info) {
+            return model.pause([&] { return (*on_epoch_end)(to_python(info)).cast<bool>(); });
+        };
+    }
+    train(model, [&](Autoencoder& core) { core.fit(training, held_out ? &*held_out : nullptr, hooks); });
+}
+
+void partial_fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
+    const RowSource training = row_source(inputs, std::nullopt, weights);
+    SignalPoll stop;
+    Hooks hooks;
+    hooks.stop = &stop;
+    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks); });
+}
+
+Columns history(const SharedModel& model) {
+    const History past = model.read([](const Autoencoder& core) { return core.state().history; });
+    Columns result;
+    result["loss"] = past.loss;
+    result["val_loss"] = past.val_loss;
+    result["learning_rate"] = past.learning_rate;
+    result["seconds"] = past.seconds;
+    return result;
+}
+
+// Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
+std::optional<double> training_loss(const SharedModel& model) {
+    return model.read([](const Autoencoder& core) -> std::optional<double> {
+        const TrainingState& state = core.state();
+        if (!state.history.loss.empty()) return state.history.loss.back();
+        if (state.weight_sum > 0.0) return state.loss_sum / state.weight_sum;
+        return std::nullopt;
+    });
+}
+
+// ---- parameters as a list of arrays: weights (out, in), biases (out) ----------------------------------------------
+
+Program program(const SharedModel& model) {
+    return model.read([](const Autoencoder& core) { return core.program(); });
+}
+
+std::vector<std::vector<py::ssize_t>> parameter_shapes(const Program& program) {
+    std::set<ParamId> biases;
+    for (const Op& op : program.ops) {
+        if (const auto* dense = std::get_if<Dense>(&op)) biases.insert(dense->bias);
+    }
+    std::vector<std::vector<py::ssize_t>> shapes;
+    for (ParamId id = 0; id < program.parameters.size(); ++id) {
+        const Parameter& parameter = program.parameters[id];
+        shapes.push_back(biases.contains(id) ? std::vector<py::ssize_t>{parameter.rows}
+                                             : std::vector<py::ssize_t>{parameter.rows, parameter.cols});
+    }
+    return shapes;
+}
+
+std::vector<FloatArray> split(const Program& program, const std::vector<float>& flat) {
+    std::vector<FloatArray> arrays;
+    const auto shapes = parameter_shapes(program);
+    for (ParamId id = 0; id < shapes.size(); ++id) {
+        const Parameter& parameter = program.parameters[id];
+        arrays.emplace_back(shapes[id]);
+        std::copy_n(flat.data() + parameter.offset, parameter.size(), arrays.back().mutable_data());
+    }
+    return arrays;
+}
+
+std::vector<float> join(const Program& program, const std::vector<FloatArray>& arrays) {
+    const auto shapes = parameter_shapes(program);
+    if (arrays.size() != shapes.size()) throw Error(ErrorKind::value, "wrong number of weights");
+    std::vector<float> flat(static_cast<std::size_t>(program.flat_size), 0.0F);
+    for (ParamId id = 0; id < shapes.size(); ++id) {
+        const FloatArray& array = arrays[id];
+        const bool fits = std::equal(shapes[id].begin(), shapes[id].end(), array.shape(), array.shape() + array.ndim());
+        if (!fits || (array.flags() & py::array::c_style) == 0) {
+            throw Error(ErrorKind::value, "weights[" + std::to_string(id) + "] has the wrong shape");
+        }
+        std::copy_n(array.data(), array.size(), flat.data() + program.parameters[id].offset);
+    }
+    return flat;
+}
+
+std::vector<FloatArray> gradients(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
+    const RowSource source = row_source(inputs, std::nullopt, weights);
+    const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(source); });
+    return split(program(model), flat);
+}
+
+void set_weights(SharedModel& model, const std::vector<FloatArray>& arrays) {
+    const std::vector<float> flat = join(program(model), arrays);
+    model.write([&](Autoencoder& core) { core.set_weights(flat); });
+}
+
+// ---- inference ----------------------------------------------------------------------------------------------------
+
+// encode, decode and reconstruct differ in the core's function alone.
+auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
+    return [run](const SharedModel& model, const FloatArray& rows, FloatArray out) {
+        const MatrixView in = matrix(rows);
+        const MutableMatrixView result = mutable_matrix(out);
+        if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
+        model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
+    };
+}
+
+void reconstruction_error(const SharedModel& model, const FloatArray& rows, DoubleArray errors,
+                          std::optional<FloatArray> per_feature) {
+    const MatrixView in = matrix(rows);
+    const std::span<double> out = mutable_vector<double>(errors, in.rows);
+    std::optional<MutableMatrixView> elements;
+    if (per_feature) elements = mutable_matrix(*per_feature);
+    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements); });
+}
+
+double evaluate(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
+    const RowSource source = row_source(inputs, std::nullopt, weights);
+    return model.read([&](const Autoencoder& core) { return core.evaluate(source); });
+}
+
+// ---- files --------------------------------------------------------------------------------------------------------
+
+std::string serialise(const SharedModel& model, bool training_state) {
+    return model.read([&](const Autoencoder& core) { return to_bytes(core.store(training_state)); });
+}
+
+// Paths come as bytes in the file system's encoding.
+void save(const SharedModel& model, const py::bytes& path, bool training_state) {
+    const std::string name = path;
+    model.read([&](const Autoencoder& core) { write_atomically(name, to_bytes(core.store(training_state))); });
+}
+
+ModelPointer load(const py::bytes& path, int n_threads) {
+    const std::string name = path;
+    const py::gil_scoped_release nogil;
+    return from_stored(isthmus::from_bytes(read_file(name), name), n_threads);
+}
+
+ModelPointer deserialise(const py::bytes& data, int n_threads) {
+    const std::string_view view = data;
+    const py::gil_scoped_release nogil;
+    return from_stored(isthmus::from_bytes(view, "bytes"), n_threads);
+}
+
+ModelPointer with_threads(const SharedModel& model, int n_threads) {
+    StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
+    const py::gil_scoped_release nogil;
+    return from_stored(std::move(stored), n_threads);
+}
+
+// A value that is copied while nobody writes.
+template <class Get>
+auto reader(Get get) {
+    return [get](const SharedModel& model) { return model.read(get); };
+}
+
+}  // namespace
+
+void register_model(py::module_& m) {
+    m.def(
+        "find_non_finite",
+        [](const FloatArray& rows) {
+            const MatrixView view = matrix(rows);
+            const py::gil_scoped_release nogil;
+            const auto at = find_non_finite(view);
+            return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
+        },
+        py::arg("rows").noconvert(), "Row and column of the first NaN or infinity in row order, or None.");
+    m.def(
+        "check_parameters",
+        [](const Parameters& parameters) {
+            return Parameters(to_python(isthmus::to_json(parse_configuration(to_json(parameters)))));
+        },
+        py::arg("parameters"),
+        "The whole configuration with these parameters; ValueError or TypeError for what is not allowed.");
+
+    py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
+    model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(), py::arg("n_threads").noconvert());
+    model.def_static("load", &load, py::arg("path"), py::arg("n_threads").noconvert());
+    model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("n_threads").noconvert());
+    model.def("save", &save, py::arg("path"), py::arg("training_state"));
+    model.def(
+        "to_bytes", [](const SharedModel& self, bool state) { return py::bytes(serialise(self, state)); },
+        py::arg("training_state"));
+    model.def("with_threads", &with_threads, py::arg("n_threads").noconvert(), "A copy that runs on another number of threads.");
+
+    model.def_property_readonly("n_threads", &SharedModel::n_threads);
+    model.def_property_readonly("device", [](const SharedModel&) { return cpu::device().name(); });
+    model.def_property_readonly("n_features", reader([](const Autoencoder& core) { return core.n_features(); }));
+    model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
+    model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
+    model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
+    model.def_property_readonly("loss", &training_loss);
+    model.def_readonly("interrupted", &SharedModel::interrupted);
+    model.def_property_readonly("history", &history);
+    model.def_property(
+        "feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
+        [](SharedModel& self, std::vector<std::string> names) {
+            self.write([&](Autoencoder& core) { core.feature_names = std::move(names); });
+        });
+    model.def_property_readonly("parameters", [](const SharedModel& self) {
+        const Configuration now = self.read([](const Autoencoder& core) { return core.configuration(); });
+        return Parameters(to_python(isthmus::to_json(now)));
+    });
+    model.def(
+        "configure",
+        [](SharedModel& self, const Parameters& parameters) {
+            Configuration configuration = parse_configuration(to_json(parameters));
+            self.write([&](Autoencoder& core) { core.configure(std::move(configuration)); });
+        },
+        py::arg("parameters"), "New training parameters; ValueError when the network would change.");
+
+    model.def("fit", &fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
+              py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"));
+    model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
+
+    model.def_property_readonly("shapes",
+                                [](const SharedModel& self) { return parameter_shapes(program(self)); });
+    model.def("get_weights", [](const SharedModel& self) {
+        return split(program(self), self.read([](const Autoencoder& core) { return core.weights(); }));
+    });
+    model.def("set_weights", &set_weights, py::arg("weights").noconvert());
+    model.def("gradients", &gradients, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
+
+    model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
+              py::arg("out").noconvert());
+    model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(),
+              py::arg("errors").noconvert(), py::arg("per_feature").noconvert());
+    model.def("evaluate", &evaluate, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
+}
+
+}  // namespace isthmus::bindings

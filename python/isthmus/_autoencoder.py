@@ -1,0 +1,546 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The estimator. It holds parameters and a core model, turns what comes in into arrays, and computes nothing itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus import _coercion, _core
+from isthmus._device import check_device, draw_seed, stored_random_state, thread_count
+from isthmus._errors import not_fitted
+from isthmus._parameters import Parameters
+from isthmus._scikit_learn import TransformerConventions, check_names, check_width
+from isthmus._training import alone, as_callbacks, continued, train, watched
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Float32 = NDArray[np.float32]
+
+# Parameters that belong to where a model runs, not to the model: no file stores them.
+_NOT_STORED = frozenset({"device", "n_threads"})
+
+
+class Autoencoder(TransformerConventions, Parameters):
+    """An autoencoder on dense layers, trained by minibatches.
+
+    Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features
+    to the code, the decoder back. A row's error is the mean of its loss over the features; the training loss is the
+    mean of the errors, weighted by ``sample_weight``.
+
+    The constructor only stores; what is not allowed is refused when a model is first made from it.
+
+    Parameters
+    ----------
+    encoder_layers : sequence of int, optional
+        Widths of the encoder; the last is the code. None: the code has a quarter of the features, kept within 1 to 32,
+        and one hidden layer of min(128, 4 * code) comes before it.
+    decoder_layers : sequence of int, optional
+        Hidden widths of the decoder. None mirrors the encoder; ``()`` goes straight to the output.
+    activation, code_activation : str
+        Of the hidden layers and of the code: ``linear relu leaky_relu elu gelu silu softplus sigmoid tanh``.
+    output_activation : str, optional
+        None: ``"sigmoid"`` for ``loss="bce"``, which takes no other, else ``"linear"``.
+    loss : {"mse", "bce", "mae", "huber"}
+        ``bce`` needs values in [0, 1].
+    optimizer : {"adam", "adamw", "sgd"}
+    learning_rate, beta_1, beta_2, epsilon, momentum : float
+        Adam as in its paper (Kingma and Ba, 2015); ``momentum`` is that of ``sgd``.
+    weight_decay : float, optional
+        None: 0.01 for ``adamw``, which decouples it, 0 otherwise.
+    learning_rate_schedule : {"cosine", "linear", "exponential", "plateau"}, optional
+        ``cosine`` and ``linear`` go to 0 over all steps of a fit; ``exponential``: x 0.95 an epoch; ``plateau``: x 0.5
+        after 5 epochs without gain. Constant in `partial_fit`.
+    clip_norm : float, optional
+        Largest norm of the whole gradient.
+    input_noise : float
+        Corrupts the input while training: standard deviation, or fraction of values set to 0.
+    input_noise_kind : {"gaussian", "mask"}
+    batch_size, epochs : int
+        The last batch of an epoch may be smaller; it counts.
+    shuffle : bool
+        A new order of the rows each epoch.
+    validation_fraction : float
+        Rows held back for validation when `fit` gets no ``validation_data``.
+    patience : int, optional
+        Stops after so many epochs without gain of at least ``min_delta``, on the validation loss if there is one, else
+        on the training loss.
+    min_delta : float
+    restore_best : bool
+        With ``patience``: ends with the best weights, not the last.
+    device : str
+        ``"auto"`` or ``"cpu"``; `device_` tells what was taken.
+    precision : {"float32"}
+        What the device cannot do is an error.
+    n_threads : int, optional
+        None: what the machine and the environment allow. Never changes a result.
+    random_state : int, numpy.random.RandomState or numpy.random.Generator, optional
+        Key of initial weights, order and noise: 0 to 2**64 - 1, or one drawn from the object; None: a fresh one.
+    warm_start : bool
+        `fit` goes on from the weights, moments and epochs of the fit before.
+    verbose : {0, 1, 2}
+        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only when the training data had column names that are all strings.
+    code_size_ : int
+        Width of the code.
+    n_iter_ : int
+        Epochs done.
+    loss_ : float
+        Training loss of the last epoch.
+    history_ : dict of lists
+        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch.
+    device_ : str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isthmus import Autoencoder
+    >>> X = np.random.default_rng(0).random((200, 16), dtype=np.float32)
+    >>> model = Autoencoder((8, 2), epochs=5, random_state=0).fit(X)
+    >>> model.encode(X).shape
+    (200, 2)
+    """
+
+    def __init__(
+        self,
+        encoder_layers: Sequence[int] | None = None,
+        decoder_layers: Sequence[int] | None = None,
+        *,
+        activation: str = "relu",
+        code_activation: str = "linear",
+        output_activation: str | None = None,
+        loss: str = "mse",
+        optimizer: str = "adam",
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float | None = None,
+        learning_rate_schedule: str | None = None,
+        clip_norm: float | None = None,
+        input_noise: float = 0.0,
+        input_noise_kind: str = "gaussian",
+        batch_size: int = 256,
+        epochs: int = 100,
+        shuffle: bool = True,
+        validation_fraction: float = 0.0,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        device: str = "auto",
+        precision: str = "float32",
+        n_threads: int | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder_layers = encoder_layers
+        self.decoder_layers = decoder_layers
+        self.activation = activation
+        self.code_activation = code_activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.learning_rate_schedule = learning_rate_schedule
+        self.clip_norm = clip_norm
+        self.input_noise = input_noise
+        self.input_noise_kind = input_noise_kind
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.shuffle = shuffle
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.min_delta = min_delta
+        self.restore_best = restore_best
+        self.device = device
+        self.precision = precision
+        self.n_threads = n_threads
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
+        callbacks: Iterable[Any] = (),
+    ) -> Self:
+        """Trains on X for ``epochs`` epochs.
+
+        Ctrl-C, a callback that raises and a loss that diverges leave the model fitted, with the weights of the last
+        completed (and finite) step. A call that is refused for its arguments leaves it as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, features)
+            Anything that NumPy makes a 2-D array of numbers from. A float32 array with contiguous rows is not copied.
+        y : ignored
+            For scikit-learn.
+        sample_weight : array-like of shape (n,), optional
+            Weight of each row's error; not negative, not all 0.
+        validation_data : array-like or pair, optional
+            Rows to validate on, or, as in Keras, a pair of rows and what their reconstruction is compared with.
+        callbacks : iterable
+            Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
+            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate`` and ``seconds`` after each epoch. One that returns
+            True stops the training.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a parameter or an argument that is not allowed, named with row and column where that applies.
+        DivergenceError
+            When the loss or a weight is no longer finite.
+        RuntimeError
+            For a device or precision that is not here, and inside a callback of the same model.
+        """
+        with alone(self):
+            parameters, n_threads = self._checked_parameters()
+            functions = as_callbacks(callbacks)
+            names = _coercion.feature_names(X) or []
+            array = _coercion.matrix(X)
+            before = self._model if parameters["warm_start"] else None
+            if before is not None:
+                check_width(type(self).__name__, "X", array.shape[1], before.n_features)
+            rows = _coercion.float32(array)
+            weights = _coercion.row_weights(sample_weight, len(rows))
+            validation, targets = self._validation(validation_data, rows.shape[1])
+            if before is None:
+                core = self._fresh(parameters, rows.shape[1], n_threads, names)
+            else:
+                core = continued(before, parameters, n_threads, names)
+            with watched(self, core, functions) as on_epoch_end:
+                train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end))
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
+        """Trains for one pass over X in its order, in slices of ``batch_size``, keeping the moments between calls.
+
+        The first call makes the initial weights. Parameters, errors and interruption as in `fit`.
+        """
+        with alone(self):
+            parameters, n_threads = self._checked_parameters()
+            before = self._model
+            array = _coercion.matrix(X) if before is None else self._rows(X, before)
+            rows = _coercion.float32(array)
+            weights = _coercion.row_weights(sample_weight, len(rows))
+            if before is None:
+                core = self._fresh(parameters, rows.shape[1], n_threads, _coercion.feature_names(X) or [])
+            else:
+                core = continued(before, parameters, n_threads, before.feature_names)
+            train(self, core, lambda: core.partial_fit(rows, weights))
+        return self
+
+    def fit_transform(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
+        callbacks: Iterable[Any] = (),
+    ) -> Any:
+        """`fit`, then the codes of X, of shape (n, code)."""
+        self.fit(X, y, sample_weight=sample_weight, validation_data=validation_data, callbacks=callbacks)
+        return self.transform(X)
+
+    def initialize(self, n_features: int) -> Self:
+        """Makes the initial weights for so many features without training.
+
+        The model can be used at once. `partial_fit` goes on from it, and so does `fit` with ``warm_start=True``.
+        """
+        wanted = f"n_features must be an integer of at least 1; got {n_features!r}"
+        if isinstance(n_features, (bool, np.bool_)) or not hasattr(n_features, "__index__"):
+            raise TypeError(wanted)
+        if not 1 <= index(n_features) < 1 << 63:
+            raise ValueError(wanted)
+        with alone(self):
+            parameters, n_threads = self._checked_parameters()
+            self._model = self._fresh(parameters, index(n_features), n_threads, [])
+        return self
+
+    # ---- inference --------------------------------------------------------------------------------------------------
+
+    def encode(self, X: ArrayLike) -> Any:
+        """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`."""
+        core = self._ready()
+        codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+        return self._contain(codes, X, self.get_feature_names_out())
+
+    def decode(self, Z: ArrayLike) -> Float32:
+        """Rows from codes: Z of shape (n, code) to float32 of shape (n, features)."""
+        core = self._ready()
+        array = _coercion.matrix(Z, "Z")
+        if array.shape[1] != core.code_size:
+            raise ValueError(f"Z has {array.shape[1]} columns, but the code of this model has {core.code_size}")
+        return self._run(core.decode, array, "Z", core.n_features)
+
+    def transform(self, X: ArrayLike) -> Any:
+        """`encode`, under scikit-learn's name."""
+        return self.encode(X)
+
+    def inverse_transform(self, Z: ArrayLike) -> Float32:
+        """`decode`, under scikit-learn's name."""
+        return self.decode(Z)
+
+    def reconstruct(self, X: ArrayLike) -> Float32:
+        """``decode(encode(X))`` in one pass, float32 of shape (n, features)."""
+        core = self._ready()
+        return self._run(core.reconstruct, self._rows(X, core), "X", core.n_features)
+
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> NDArray[np.float64]:
+        """Each row's error, the mean of its loss over the features, of shape (n,).
+
+        With ``per_feature`` the loss of each element instead, of shape (n, features), computed in float32.
+        """
+        core = self._ready()
+        array = self._rows(X, core)
+        errors = np.empty(len(array), np.float64)
+        elements = np.empty(array.shape, np.float64) if per_feature else None
+        for where, rows in _coercion.blocks(array, whole=not per_feature):
+            block = None if elements is None else np.empty(rows.shape, np.float32)
+            core.reconstruction_error(rows, errors[where], block)
+            if elements is not None:
+                elements[where] = block
+        return errors if elements is None else elements
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """The negative `reconstruction_error`, of shape (n,): larger is better."""
+        return -self.reconstruction_error(X)
+
+    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
+        """The negative loss over X: larger is better. y is ignored."""
+        core = self._ready()
+        rows = _coercion.float32(self._rows(X, core))
+        return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
+
+    # ---- weights ----------------------------------------------------------------------------------------------------
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of all parameters, ``[W0, b0, W1, b1, ...]``, W of shape (out, in), b of shape (out,)."""
+        return self._fitted().get_weights()
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> Self:
+        """Replaces all parameters, in the form of `get_weights`; the optimizer's moments start at zero again."""
+        with alone(self):
+            core = self._fitted()
+            core.set_weights(_coercion.parameters(weights, core.shapes))
+        return self
+
+    def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
+        """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
+        core = self._ready()
+        rows = _coercion.float32(self._rows(X, core))
+        return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
+
+    # ---- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], training_state: bool = False) -> None:
+        """Writes the model file, a safetensors container; it is whole or not there at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+        training_state : bool
+            Adds moments, counters and best weights, so that training goes on as if it had not stopped.
+
+        Raises
+        ------
+        OSError
+            With the system's error number. A file that was there before stays as it was.
+        """
+        self._fitted().save(_encoded(path), bool(training_state))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Reads a model file.
+
+        Raises
+        ------
+        ModelFormatError
+            For a file that isthmus did not write, or that was changed since.
+        OSError
+            When it cannot be read.
+        """
+        check_device(device)
+        return cls._from_core(_core.Model.load(_encoded(path), 0), device)
+
+    def to_bytes(self, training_state: bool = False) -> bytes:
+        """The contents of the file that `save` would write."""
+        return self._fitted().to_bytes(bool(training_state))
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview, device: str = "auto") -> Self:
+        """The model in the contents of a model file. Errors as in `load`."""
+        check_device(device)
+        return cls._from_core(_core.Model.from_bytes(bytes(memoryview(data)), 0), device)
+
+    @classmethod
+    def _from_core(cls, core: _core.Model, device: str) -> Self:
+        defaults = _core.check_parameters({})
+        model = cls(**{name: value for name, value in core.parameters.items() if value != defaults[name]})
+        model.device = device
+        model._model = core
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name != "_training"}
+        if self._model is not None:
+            state["_model"] = self._model.to_bytes(True)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        data = state.get("_model")
+        vars(self).update({**self._parameter_defaults(), **state})
+        if data is not None:
+            check_device(self.device)
+            self._model = _core.Model.from_bytes(data, thread_count(self.n_threads))
+
+    # ---- learned attributes -----------------------------------------------------------------------------------------
+
+    @property
+    def n_features_in_(self) -> int:
+        return self._fitted().n_features
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        names = self._fitted().feature_names
+        if not names:
+            raise AttributeError(f"this {type(self).__name__} was fitted without feature names")
+        return np.array(names, dtype=object)
+
+    @property
+    def code_size_(self) -> int:
+        return self._fitted().code_size
+
+    @property
+    def n_iter_(self) -> int:
+        return self._fitted().epoch
+
+    @property
+    def loss_(self) -> float:
+        loss = self._fitted().loss
+        if loss is None:
+            raise AttributeError(f"this {type(self).__name__} has initial weights; it was not trained yet")
+        return loss
+
+    @property
+    def history_(self) -> dict[str, list[float]]:
+        return self._fitted().history
+
+    @property
+    def device_(self) -> str:
+        return self._fitted().device
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+        """Names of the code's columns: the class name in lower case and a number.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Checked against the features of the training data, otherwise unused.
+        """
+        core = self._fitted()
+        if input_features is not None:
+            given = np.asarray(input_features, dtype=object)
+            if core.feature_names and list(given) != core.feature_names:
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != core.n_features:
+                raise ValueError(
+                    f"input_features should have length equal to number of features ({core.n_features}), "
+                    f"got {len(given)}"
+                )
+        name = type(self).__name__.lower()
+        return np.array([f"{name}{i}" for i in range(core.code_size)], dtype=object)
+
+    # ---- at the door ------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> _core.Model:
+        if self._model is None:
+            raise not_fitted(self)
+        return self._model
+
+    def _ready(self) -> _core.Model:
+        """The fitted model, on as many threads as ``n_threads`` says now."""
+        core, n_threads = self._fitted(), thread_count(self.n_threads)
+        if core.n_threads != n_threads and "_training" not in vars(self):
+            core = self._model = core.with_threads(n_threads)
+        return core
+
+    def _checked_parameters(self) -> tuple[dict[str, Any], int]:
+        """The whole configuration and the core's number of threads."""
+        check_device(self.device)
+        n_threads = thread_count(self.n_threads)
+        given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
+        given["random_state"] = stored_random_state(self.random_state)
+        return _core.check_parameters(given), n_threads
+
+    def _fresh(self, parameters: dict[str, Any], n_features: int, n_threads: int, names: list[str]) -> _core.Model:
+        """A core model with initial weights."""
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), n_threads)
+        core.feature_names = names
+        return core
+
+    def _rows(self, X: object, core: _core.Model) -> NDArray[Any]:
+        """X as a 2-D array with the columns that the model was fitted on."""
+        owner = type(self).__name__
+        array = _coercion.matrix(X)
+        check_names(owner, X, core.feature_names)
+        check_width(owner, "X", array.shape[1], core.n_features)
+        return array
+
+    def _validation(self, data: Any, n_features: int) -> tuple[Float32 | None, Float32 | None]:
+        """Rows to validate on and, where the caller gave them, other targets."""
+        if data is None:
+            return None, None
+        if isinstance(data, tuple) and len(data) != 2:
+            raise ValueError(f"validation_data must be rows or a pair (rows, targets); got a tuple of {len(data)}")
+        is_pair = isinstance(data, tuple)
+        inputs, targets = data if is_pair else (data, None)
+        named = [(inputs, "validation_data[0]" if is_pair else "validation_data")]
+        if targets is not None and targets is not inputs:
+            named.append((targets, "validation_data[1]"))
+        rows = []
+        for X, name in named:
+            array = _coercion.matrix(X, name)
+            check_width(type(self).__name__, name, array.shape[1], n_features)
+            rows.append(_coercion.float32(array, name))
+        return rows[0], rows[1] if len(rows) == 2 else None
+
+    @staticmethod
+    def _run(run: Any, array: NDArray[Any], name: str, width: int) -> Float32:
+        out = np.empty((len(array), width), np.float32)
+        for where, rows in _coercion.blocks(array, name):
+            run(rows, out[where])
+        return out
+
+
+def _encoded(path: str | os.PathLike[str]) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"path holds a null character; got {path!r}")
+    return encoded

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays at the door: what comes in from outside becomes float32 that the core reads in place, or a clear error.
+
+A float32 array whose rows are contiguous passes without a copy, whatever the distance between its rows (zero and
+negative ones too). Everything else is converted: whole for training, a block of rows at a time for inference. The core
+checks what passes; what is converted is checked here, where the value can still be named as it was before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from numbers import Complex, Number, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus import _core
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Locate = Callable[[int, int], str]  # row and column to the words that name the element
+
+# Elements converted at a time: 4 MiB of float32, small enough for a cache and large enough for every thread.
+_BLOCK = 1 << 20
+
+
+# ---- anything to an array ---------------------------------------------------------------------------------------
+
+
+def matrix(X: object, name: str = "X") -> NDArray[Any]:
+    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in.
+
+    Raises
+    ------
+    TypeError
+        For None, sparse matrices, dates and structured arrays.
+    ValueError
+        For another number of dimensions, rows of different lengths, strings, complex numbers, masked values, and
+        arrays without rows or columns.
+    """
+    array = _array(X, name, "a 2-D array (rows, features)")
+    if array.ndim == 1:
+        raise ValueError(
+            f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
+            f".reshape(-1, 1) if it is a single feature, .reshape(1, -1) if it is a single row"
+        )
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a 2-D array (rows, features); got {array.ndim}-D of shape {array.shape}")
+    for axis, what in enumerate(("sample", "feature")):
+        if array.shape[axis] == 0:
+            raise ValueError(f"{name} has 0 {what}(s) (shape={array.shape}) while a minimum of 1 is required.")
+    return array
+
+
+def _array(X: object, name: str, wanted: str) -> NDArray[Any]:
+    if hasattr(X, "tocsr"):
+        raise TypeError(f"{name} is a sparse {type(X).__name__}; a dense array is needed: pass {name}.toarray()")
+    if X is None or isinstance(X, (str, bytes, dict, set)):
+        raise TypeError(f"{name} must be {wanted}; got {'None' if X is None else type(X).__name__}")
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(X, masked.MaskedArray) and masked.is_masked(X):
+        row = ", ".join(str(i) for i in np.argwhere(masked.getmaskarray(X))[0])
+        raise ValueError(f"{name}[{row}] is masked; {name} must be without masked values")
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {wanted}: {error}") from error
+    if array.ndim == 0:
+        raise ValueError(f"{name} must be {wanted}; got a single {type(X).__name__}")
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
+    if array.dtype.kind in "UST":
+        raise ValueError(f"{name} holds strings (dtype {array.dtype}); it must hold numbers")
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must hold numbers")
+    return array
+
+
+def feature_names(X: object) -> list[str] | None:
+    """Column names of a data frame, when all are strings; TypeError when only some are."""
+    columns = getattr(X, "columns", None)
+    if columns is None or not hasattr(X, "shape"):
+        return None
+    names = list(columns)
+    kinds = sorted({type(name).__name__ for name in names})
+    strings = [name for name in names if isinstance(name, str)]
+    if not strings:
+        return None
+    if len(strings) < len(names):
+        raise TypeError(
+            f"Feature names are only supported if all input features have string names, but your input has {kinds} as "
+            f"feature name / column name types. Convert them all to strings, or to none"
+        )
+    return strings
+
+
+# ---- arrays to float32 ------------------------------------------------------------------------------------------
+
+
+def float32(
+    array: NDArray[Any], name: str = "X", first_row: int = 0, *, finite: bool = True
+) -> NDArray[np.float32]:
+    """The whole 2-D array as the core reads it; `first_row` is added to the row that an error names.
+
+    Raises
+    ------
+    ValueError
+        Naming row, column and original value of what is NaN, infinite or beyond float32, if it has to be finite. Arrays
+        that pass without conversion are not looked at: the core does that.
+    TypeError
+        For an object array that holds something other than numbers.
+    """
+    return _float32(array, name, lambda row, column: _element(name, row + first_row, column), finite)
+
+
+def blocks(array: NDArray[Any], name: str = "X", whole: bool = True) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """The array's rows in order as float32, all at once where no copy is needed and `whole` asks for it.
+
+    Errors as in `float32`.
+    """
+    n, width = array.shape
+    step = n if whole and _passes(array) else max(1, _BLOCK // width)
+    for first in range(0, n, step):
+        rows = slice(first, min(first + step, n))
+        yield rows, float32(array[rows], name, first)
+
+
+def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | None:
+    """One contiguous float32 a row, or None; the core checks that they are not negative."""
+    if sample_weight is None:
+        return None
+    array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
+    if array.shape != (n_rows,):
+        raise ValueError(f"sample_weight must have shape ({n_rows},), one number a row of X; got {array.shape}")
+    column = _float32(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
+    return np.ascontiguousarray(column[:, 0])
+
+
+def parameters(weights: object, shapes: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+    """A list ``[W0, b0, W1, b1, ...]`` of finite contiguous float32 arrays in these shapes."""
+    if not isinstance(weights, (list, tuple)):
+        raise TypeError(f"weights must be a list [W0, b0, W1, b1, ...]; got {type(weights).__name__}")
+    if len(weights) != len(shapes):
+        raise ValueError(f"weights must be a list of {len(shapes)} arrays, [W0, b0, W1, b1, ...]; got {len(weights)}")
+    result = []
+    for i, (weight, shape) in enumerate(zip(weights, shapes, strict=True)):
+        name = f"weights[{i}]"
+        array = _array(weight, name, f"an array of shape {tuple(shape)}")
+        if array.shape != tuple(shape):
+            raise ValueError(f"{name} must have shape {tuple(shape)}; got {array.shape}")
+        rows = array.reshape(array.shape[0], -1)
+        locate = partial(_element, name) if array.ndim == 2 else partial(_item, name)
+        result.append(_converted(rows, name, locate).reshape(array.shape))
+    return result
+
+
+def _element(name: str, row: int, column: int) -> str:
+    return f"{name}[{row}, {column}]"
+
+
+def _item(name: str, row: int, _: int) -> str:
+    return f"{name}[{row}]"
+
+
+def _passes(array: NDArray[Any]) -> bool:
+    # aligned also means that strides are multiples of the element's size
+    same_type = array.dtype.type is np.float32 and array.dtype.isnative and array.flags.aligned
+    return bool(same_type and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
+
+
+def _float32(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:
+    if _passes(array):
+        return array
+    if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
+        return np.broadcast_to(_converted(array[:1], name, locate, finite), array.shape)
+    return _converted(array, name, locate, finite)
+
+
+def _converted(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):
+        numbers = _from_objects(array, name, locate) if array.dtype.kind == "O" else array
+        converted = np.require(numbers, np.float32, ("C_CONTIGUOUS", "ALIGNED"))
+    at = _core.find_non_finite(converted) if finite else None
+    if at is not None:
+        raise ValueError(f"{locate(*at)} is {_why_not_finite(array[at], name)}")
+    return converted
+
+
+def _from_objects(array: NDArray[Any], name: str, locate: Locate) -> NDArray[np.float64]:
+    refused = {kind for kind in map(type, array.flat) if not _is_number(kind)}
+    if refused:
+        at, value = next((at, value) for at, value in np.ndenumerate(array) if type(value) in refused)
+        raise TypeError(f"{locate(*at)} is {_short(value)}: {_why_no_number(value)}")
+    try:
+        return array.astype(np.float64)
+    except OverflowError:  # an int beyond float64
+        at, value = next((at, value) for at, value in np.ndenumerate(array) if abs(value) > sys.float_info.max)
+        raise ValueError(f"{locate(*at)} is {_why_not_finite(value, name)}") from None
+
+
+def _is_number(kind: type) -> bool:
+    real = issubclass(kind, Real) or (issubclass(kind, Number) and not issubclass(kind, Complex))  # Decimal
+    return real or issubclass(kind, np.bool_)
+
+
+def _why_no_number(value: object) -> str:
+    if isinstance(value, (str, bytes)):
+        return "strings are not converted to numbers"
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return f"every value must be a real number, not {type(value).__name__}"
+
+
+def _why_not_finite(value: Any, name: str) -> str:
+    if value != value or abs(value) == float("inf"):  # not math.isfinite: value may be a huge int
+        return f"{value}; {name} must be finite (no NaN, no infinity)"
+    return f"{_short(value)}, beyond the largest float32, {float(np.finfo(np.float32).max):.8g}"
+
+
+def _short(value: object) -> str:
+    text = str(value) if isinstance(value, (int, float, np.generic)) else repr(value)
+    return text if len(text) <= 60 else text[:60] + "..."

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+# Written by csrc/bindings/stubs.py from the bindings; do not edit.
+"""
+Bindings of the C++ core. Internal: the package's own modules are the interface.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'check_parameters', 'compiler', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_instruction_set']
+class Model:
+    """
+    A network with its weights and training state, on a device.
+    """
+    @staticmethod
+    def from_bytes(data: bytes, n_threads: int) -> Model:
+        ...
+    @staticmethod
+    def load(path: bytes, n_threads: int) -> Model:
+        ...
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, n_threads: int) -> None:
+        ...
+    def configure(self, parameters: dict[str, typing.Any]) -> None:
+        """
+        New training parameters; ValueError when the network would change.
+        """
+    def decode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+        ...
+    def encode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+        ...
+    def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+        ...
+    def fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | None, validation_targets: numpy.typing.NDArray[numpy.float32] | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
+        ...
+    def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
+        ...
+    def gradients(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+        ...
+    def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
+    def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+        ...
+    def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32], errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
+    def save(self, path: bytes, training_state: bool) -> None:
+        ...
+    def set_weights(self, weights: list[numpy.typing.NDArray[numpy.float32]]) -> None:
+        ...
+    def to_bytes(self, training_state: bool) -> bytes:
+        ...
+    def with_threads(self, n_threads: int) -> Model:
+        """
+        A copy that runs on another number of threads.
+        """
+    @property
+    def code_size(self) -> int:
+        ...
+    @property
+    def device(self) -> str:
+        ...
+    @property
+    def epoch(self) -> int:
+        ...
+    @property
+    def feature_names(self) -> list[str]:
+        ...
+    @feature_names.setter
+    def feature_names(self, arg1: collections.abc.Sequence[str]) -> None:
+        ...
+    @property
+    def history(self) -> dict[str, list[float]]:
+        ...
+    @property
+    def interrupted(self) -> bool:
+        ...
+    @property
+    def loss(self) -> float | None:
+        ...
+    @property
+    def n_features(self) -> int:
+        ...
+    @property
+    def n_threads(self) -> int:
+        ...
+    @property
+    def parameters(self) -> dict[str, typing.Any]:
+        ...
+    @property
+    def shapes(self) -> list[list[int]]:
+        ...
+    @property
+    def step(self) -> int:
+        ...
+def activation_backward(z: numpy.typing.NDArray[numpy.float32], dy: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+    ...
+def activation_forward(z: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+    ...
+def activations() -> list[str]:
+    """
+    Names, in the order of the registry.
+    """
+def adam_step(param: numpy.typing.NDArray[numpy.float32], gradient: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32], v: numpy.typing.NDArray[numpy.float32], step: int, parameters: dict[str, typing.Any], precision: str, n_threads: int) -> None:
+    ...
+def check_parameters(parameters: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    """
+    The whole configuration with these parameters; ValueError or TypeError for what is not allowed.
+    """
+def default_threads() -> int:
+    """
+    Threads that n_threads=None stands for.
+    """
+def dense_backward_input(dz: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+    ...
+def dense_backward_weight(x: numpy.typing.NDArray[numpy.float32], dz: numpy.typing.NDArray[numpy.float32], dweight: numpy.typing.NDArray[numpy.float32], dbias: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+    ...
+def dense_forward(x: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], bias: numpy.typing.NDArray[numpy.float32] | None, activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+    ...
+def find_non_finite(rows: numpy.typing.NDArray[numpy.float32]) -> tuple[int, int] | None:
+    """
+    Row and column of the first NaN or infinity in row order, or None.
+    """
+def instruction_set() -> str:
+    """
+    The one in use.
+    """
+def instruction_sets() -> list[str]:
+    """
+    Those compiled in that this machine can run, best last.
+    """
+def loss(loss: str, y: numpy.typing.NDArray[numpy.float32], target: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> float:
+    ...
+def losses() -> list[str]:
+    ...
+def noise_kinds() -> list[str]:
+    ...
+def optimizers() -> list[str]:
+    ...
+def schedules() -> list[str]:
+    ...
+def use_instruction_set(name: str) -> None:
+    """
+    For tests; not while another thread computes.
+    """
+__version__: str
+compiler: str
+format_version: int
+numerics_version: int
