@@ -52,8 +52,8 @@ Json scalar(const std::string& name, py::handle value) {
     if (py::isinstance<py::str>(value)) return Json(Json::Value(value.cast<std::string>()));
     if (PyIndex_Check(value.ptr())) return integer(name, value);
     if (is_real(value)) return Json(Json::Value(py::float_(py::reinterpret_borrow<py::object>(value)).cast<double>()));
-    throw Error(ErrorKind::type, name + " must be None, a bool, a number, a string or a sequence of these; got " +
-                                     describe(value));
+    throw Error(ErrorKind::type,
+                name + " must be None, a bool, a number, a string or a sequence of these; got " + describe(value));
 }
 
 Json scalar_or_sequence(const std::string& name, py::handle value) {

@@ -14,9 +14,9 @@ public:
     using pybind11::dict::dict;
 };
 
-// Takes None, bool, integers (through __index__), real numbers, str, and flat lists, tuples and arrays of these; NumPy's
-// scalars count as Python's. Anything else is Error(type) with the parameter's name, the value and its type. What is
-// allowed for which parameter is the core's business.
+// Takes None, bool, integers (through __index__), real numbers, str, and flat lists, tuples and arrays of these;
+// NumPy's scalars count as Python's. Anything else is Error(type) with the parameter's name, the value and its type.
+// What is allowed for which parameter is the core's business.
 Json to_json(const Parameters& parameters);
 
 // Arrays become tuples.

@@ -120,7 +120,8 @@ void adam_step(FloatArray param, const FloatArray& gradient, FloatArray m, Float
 void register_kernels(py::module_& m) {
     const auto x = py::arg("x").noconvert(), z = py::arg("z").noconvert(), weight = py::arg("weight").noconvert(),
                dz = py::arg("dz").noconvert(), dy = py::arg("dy").noconvert(), out = py::arg("out").noconvert();
-    const auto activation = py::arg("activation"), precision = py::arg("precision"), n_threads = py::arg("n_threads").noconvert();
+    const auto activation = py::arg("activation"), precision = py::arg("precision"),
+               n_threads = py::arg("n_threads").noconvert();
 
     m.def("dense_forward", &dense_forward, x, weight, py::arg("bias").noconvert(), activation, out, precision,
           n_threads);
@@ -132,8 +133,8 @@ void register_kernels(py::module_& m) {
     m.def("loss", &loss, py::arg("loss"), py::arg("y").noconvert(), py::arg("target").noconvert(), out, precision,
           n_threads);
     m.def("adam_step", &adam_step, py::arg("param").noconvert(), py::arg("gradient").noconvert(),
-          py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("step").noconvert(), py::arg("parameters"), precision,
-          n_threads);
+          py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("step").noconvert(), py::arg("parameters"),
+          precision, n_threads);
 }
 
 }  // namespace isthmus::bindings

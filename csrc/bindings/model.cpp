@@ -198,12 +198,12 @@ auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
 }
 
 void reconstruction_error(const SharedModel& model, const FloatArray& rows, DoubleArray errors,
-                          std::optional<FloatArray> per_feature) {
+                          std::optional<FloatArray> per_feature, std::int64_t first_row) {
     const MatrixView in = matrix(rows);
     const std::span<double> out = mutable_vector<double>(errors, in.rows);
     std::optional<MutableMatrixView> elements;
     if (per_feature) elements = mutable_matrix(*per_feature);
-    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements); });
+    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, first_row); });
 }
 
 double evaluate(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
@@ -268,14 +268,16 @@ void register_model(py::module_& m) {
         "The whole configuration with these parameters; ValueError or TypeError for what is not allowed.");
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
-    model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(), py::arg("n_threads").noconvert());
+    model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
+              py::arg("n_threads").noconvert());
     model.def_static("load", &load, py::arg("path"), py::arg("n_threads").noconvert());
     model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("n_threads").noconvert());
     model.def("save", &save, py::arg("path"), py::arg("training_state"));
     model.def(
         "to_bytes", [](const SharedModel& self, bool state) { return py::bytes(serialise(self, state)); },
         py::arg("training_state"));
-    model.def("with_threads", &with_threads, py::arg("n_threads").noconvert(), "A copy that runs on another number of threads.");
+    model.def("with_threads", &with_threads, py::arg("n_threads").noconvert(),
+              "A copy that runs on another number of threads.");
 
     model.def_property_readonly("n_threads", &SharedModel::n_threads);
     model.def_property_readonly("device", [](const SharedModel&) { return cpu::device().name(); });
@@ -286,11 +288,10 @@ void register_model(py::module_& m) {
     model.def_property_readonly("loss", &training_loss);
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
-    model.def_property(
-        "feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
-        [](SharedModel& self, std::vector<std::string> names) {
-            self.write([&](Autoencoder& core) { core.feature_names = std::move(names); });
-        });
+    model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
+                       [](SharedModel& self, std::vector<std::string> names) {
+                           self.write([&](Autoencoder& core) { core.feature_names = std::move(names); });
+                       });
     model.def_property_readonly("parameters", [](const SharedModel& self) {
         const Configuration now = self.read([](const Autoencoder& core) { return core.configuration(); });
         return Parameters(to_python(isthmus::to_json(now)));
@@ -307,8 +308,7 @@ void register_model(py::module_& m) {
               py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"));
     model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
-    model.def_property_readonly("shapes",
-                                [](const SharedModel& self) { return parameter_shapes(program(self)); });
+    model.def_property_readonly("shapes", [](const SharedModel& self) { return parameter_shapes(program(self)); });
     model.def("get_weights", [](const SharedModel& self) {
         return split(program(self), self.read([](const Autoencoder& core) { return core.weights(); }));
     });
@@ -319,8 +319,9 @@ void register_model(py::module_& m) {
     model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
-    model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(),
-              py::arg("errors").noconvert(), py::arg("per_feature").noconvert());
+    model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(), py::arg("errors").noconvert(),
+              py::arg("per_feature").noconvert(), py::arg("first_row").noconvert(),
+              "first_row is the number of the first of these rows, for messages.");
     model.def("evaluate", &evaluate, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 }
 

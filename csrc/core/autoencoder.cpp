@@ -8,6 +8,8 @@
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
 #include "core/held_back.hpp"
+#include "core/json.hpp"
+#include "core/parameters.hpp"
 #include "core/program.hpp"
 
 namespace isthmus {
@@ -63,8 +65,12 @@ void restart_moments(TrainingState& state) {
 // The moments of adam and adamw are one thing, the velocity of sgd another.
 bool same_moments(Optimizer a, Optimizer b) { return (a == Optimizer::sgd) == (b == Optimizer::sgd); }
 
-void refuse_change(const char* name, const char* what) {
-    throw Error(ErrorKind::value, std::string(name) + " cannot change on a fitted model: " + what);
+// A network's parameter that another configuration has otherwise: "loss is "mae", but this model was made with ...".
+void check_same(const char* name, const Configuration& before, const Configuration& after, bool same) {
+    if (same) return;
+    throw Error(ErrorKind::value, std::string(name) + " is " + to_json(after).find(name)->dump() +
+                                      ", but this model was made with " + to_json(before).find(name)->dump() +
+                                      "; on a model that goes on training it cannot change");
 }
 
 }  // namespace
@@ -73,8 +79,9 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
                          const CompileOptions& options)
     : configuration_(std::move(configuration)),
       n_features_(n_features),
-      program_(build_program(configuration_, n_features)),
-      model_(device.compile(program_, with_precision(options, configuration_.precision))) {
+      program_(build_program(configuration_, n_features)) {
+    check_memory(resolve_widths(configuration_, n_features));
+    model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
     state_.tensors.params = initial_weights(program_, seed);
     model_->write(state_.tensors);
@@ -101,21 +108,16 @@ void Autoencoder::configure(Configuration configuration) {
     const Training training(training_);
     const Widths before = resolve_widths(configuration_, n_features_);
     const Widths after = resolve_widths(configuration, n_features_);
-    if (configuration.kind != configuration_.kind) refuse_change("kind", "it is another model");
-    if (after.code != before.code ||
-        !std::equal(after.layers.begin(), after.layers.begin() + static_cast<std::ptrdiff_t>(after.code) + 1,
-                    before.layers.begin())) {
-        refuse_change("encoder_layers", "the weights would not fit");
-    }
-    if (after.layers != before.layers) refuse_change("decoder_layers", "the weights would not fit");
-    const char* const network = "it is part of the network";
-    if (configuration.activation != configuration_.activation) refuse_change("activation", network);
-    if (configuration.code_activation != configuration_.code_activation) refuse_change("code_activation", network);
-    if (configuration.loss != configuration_.loss) refuse_change("loss", network);
-    if (resolve_output_activation(configuration) != resolve_output_activation(configuration_)) {
-        refuse_change("output_activation", network);
-    }
-    if (configuration.precision != configuration_.precision) refuse_change("precision", network);
+    const auto encoder = [](const Widths& widths) { return std::span(widths.layers).first(widths.code + 1); };
+    const auto check = [&](const char* name, bool same) { check_same(name, configuration_, configuration, same); };
+    check("kind", configuration.kind == configuration_.kind);
+    check("encoder_layers", std::ranges::equal(encoder(after), encoder(before)));
+    check("decoder_layers", after.layers == before.layers);
+    check("activation", configuration.activation == configuration_.activation);
+    check("code_activation", configuration.code_activation == configuration_.code_activation);
+    check("loss", configuration.loss == configuration_.loss);
+    check("output_activation", resolve_output_activation(configuration) == resolve_output_activation(configuration_));
+    check("precision", configuration.precision == configuration_.precision);
 
     if (!same_moments(configuration.optimizer, configuration_.optimizer)) {
         restart_moments(state_);
@@ -126,16 +128,17 @@ void Autoencoder::configure(Configuration configuration) {
 
 void Autoencoder::check_rows(const RowSource& source, const RowNames& names) const {
     const std::string width_of = fitted_with(n_features_);
-    check_matrix(source.inputs, n_features_, width_of, names.inputs);
+    check_matrix(source.inputs, n_features_, width_of, names.inputs, names.first_row);
     if (source.targets) {
-        check_matrix(*source.targets, n_features_, width_of, names.targets);
+        check_matrix(*source.targets, n_features_, width_of, names.targets, names.first_row);
         if (source.targets->rows != source.rows()) {
             throw Error(ErrorKind::value, std::string(names.targets) + " has " + std::to_string(source.targets->rows) +
                                               " rows, but " + names.inputs + " has " + std::to_string(source.rows()));
         }
     }
     if (program_.loss == Loss::bce) {
-        check_bce_targets(source.targets.value_or(source.inputs), source.targets ? names.targets : names.inputs);
+        check_bce_targets(source.targets.value_or(source.inputs), source.targets ? names.targets : names.inputs,
+                          names.first_row);
     }
     if (source.weights) check_weights(source.weights, source.rows(), names.weights);
 }
@@ -182,9 +185,11 @@ void Autoencoder::reconstruct(MatrixView x, MutableMatrixView y) const {
 }
 
 void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,
-                                       std::optional<MutableMatrixView> per_feature) const {
+                                       std::optional<MutableMatrixView> per_feature, std::int64_t first_row) const {
     const RowSource source{x, {}, nullptr};
-    check_rows(source, kRows);
+    RowNames names = kRows;
+    names.first_row = first_row;
+    check_rows(source, names);
     check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
     if (per_feature) check_shape(*per_feature, x.rows, n_features_);
     model_->row_errors(source, errors, per_feature);

@@ -20,6 +20,7 @@ struct RowNames {
     const char* inputs;
     const char* targets;
     const char* weights;
+    std::int64_t first_row = 0;  // the number of the row that the source begins with
 };
 
 class Autoencoder {
@@ -47,8 +48,9 @@ public:
     void encode(MatrixView x, MutableMatrixView code) const;
     void decode(MatrixView code, MutableMatrixView x) const;
     void reconstruct(MatrixView x, MutableMatrixView y) const;
-    void reconstruction_error(MatrixView x, std::span<double> errors,
-                              std::optional<MutableMatrixView> per_feature) const;
+    // A caller that goes through its rows in blocks says which row of them x begins with.
+    void reconstruction_error(MatrixView x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                              std::int64_t first_row = 0) const;
     // Loss over the rows of a source.
     double evaluate(const RowSource& source) const;
     // d loss / d parameter of all rows as one batch: the loss is sum(w e) / sum(w). One flat vector, program layout.

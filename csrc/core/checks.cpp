@@ -27,8 +27,8 @@ std::optional<Position> find(MatrixView rows, Bad bad) {
     return std::nullopt;
 }
 
-std::string element(const std::string& name, MatrixView rows, Position at) {
-    return name + "[" + std::to_string(at.row) + ", " + std::to_string(at.col) + "] is " +
+std::string element(const std::string& name, MatrixView rows, Position at, std::int64_t first_row) {
+    return name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) + "] is " +
            to_text(rows.row(at.row)[at.col]);
 }
 
@@ -40,24 +40,25 @@ std::optional<Position> find_outside(MatrixView rows, float low, float high) {
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
-void check_finite(MatrixView rows, const std::string& name) {
+void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
     if (const auto at = find_non_finite(rows)) {
-        throw Error(ErrorKind::value, element(name, rows, *at) + "; " + name + " must be finite");
+        throw Error(ErrorKind::value, element(name, rows, *at, first_row) + "; " + name + " must be finite");
     }
 }
 
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name) {
+void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
+                  std::int64_t first_row) {
     if (rows.cols != width) {
         throw Error(ErrorKind::value, name + " has " + std::to_string(rows.cols) + " " + width_of);
     }
     if (rows.rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
-    check_finite(rows, name);
+    check_finite(rows, name, first_row);
 }
 
-void check_bce_targets(MatrixView targets, const std::string& name) {
+void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row) {
     constexpr float kRounding = 1e-6F;
     if (const auto at = find_outside(targets, -kRounding, 1.0F + kRounding)) {
-        throw Error(ErrorKind::value, element(name, targets, *at) + "; loss=\"bce\" needs values in [0, 1]");
+        throw Error(ErrorKind::value, element(name, targets, *at, first_row) + "; loss=\"bce\" needs values in [0, 1]");
     }
 }
 
@@ -70,7 +71,7 @@ void check_weights(const float* weights, std::int64_t rows, const std::string& n
         }
         any = any || weights[i] > 0.0F;
     }
-    if (!any) throw Error(ErrorKind::value, name + " is 0 for every row; at least one must be above 0");
+    if (!any) throw Error(ErrorKind::value, name + " is zero for every row; at least one must be above 0");
 }
 
 std::string to_text(float value) {

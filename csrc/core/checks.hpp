@@ -18,12 +18,13 @@ std::optional<Position> find_non_finite(MatrixView rows);
 // First value in row order that is not within [low, high]; a NaN never is.
 std::optional<Position> find_outside(MatrixView rows, float low, float high);
 
-// All throw Error(value); `name` is the argument's.
-void check_finite(MatrixView rows, const std::string& name);
+// All throw Error(value); `name` is the argument's, `first_row` the number of its row that `rows` begins with.
+void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row = 0);
 // At least one row, `width` columns, finite. `width_of` ends the sentence "X has 3 columns, but ...".
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name);
+void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
+                  std::int64_t first_row = 0);
 // Within [0, 1] but for rounding, 1e-6: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
-void check_bce_targets(MatrixView targets, const std::string& name);
+void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row = 0);
 // Finite, at least 0, not all 0.
 void check_weights(const float* weights, std::int64_t rows, const std::string& name);
 

@@ -28,7 +28,7 @@ enum class None : std::uint8_t { refused, is_default };
 template <class T, class Rule>
 struct Field {
     std::string_view name;
-    T Configuration::*member;
+    T Configuration::* member;
     Rule rule;
     None none = IsOptional<T>::value ? None::is_default : None::refused;
 };
@@ -45,7 +45,7 @@ constexpr Range<double> kBelowOne{0.0, 1.0, End::included, End::excluded};
 constexpr Range<double> kDenominator = number_of_at_least(std::numeric_limits<float>::min());
 constexpr Range<std::int64_t> kVerbosity{0, 2};
 constexpr Range<std::uint64_t> kSeed{0, std::numeric_limits<std::uint64_t>::max()};
-// Epochs and rows of a batch are counted in 32 bits where they key random numbers.
+// An epoch keys random numbers with 32 bits; a batch beyond 2^31 rows is a slip of the pen.
 constexpr Range<std::int64_t> kCount = at_least(1, std::numeric_limits<std::int32_t>::max());
 
 constexpr std::tuple kFields{
@@ -93,7 +93,8 @@ void check_names(const JsonObject& members) {
             found = found || field.name == member.first;
             known += (known.empty() ? "" : ", ") + std::string(field.name);
         });
-        if (!found) throw Error(ErrorKind::value, "unknown parameter " + show(Json(member.first)) + "; known are " + known);
+        if (!found)
+            throw Error(ErrorKind::value, "unknown parameter " + show(Json(member.first)) + "; known are " + known);
     }
 }
 
@@ -140,9 +141,8 @@ Configuration parse_configuration(const Json& object) {
 
 Json to_json(const Configuration& configuration) {
     JsonObject members;
-    for_each_field([&](const auto& field) {
-        members.emplace_back(std::string(field.name), write(configuration.*field.member));
-    });
+    for_each_field(
+        [&](const auto& field) { members.emplace_back(std::string(field.name), write(configuration.*field.member)); });
     return Json(std::move(members));
 }
 
@@ -177,13 +177,14 @@ Activation resolve_output_activation(const Configuration& configuration) {
 }
 
 UpdateRule update_rule(const Configuration& configuration) {
-    return {.optimizer = configuration.optimizer,
-            .beta_1 = configuration.beta_1,
-            .beta_2 = configuration.beta_2,
-            .epsilon = configuration.epsilon,
-            .momentum = configuration.momentum,
-            .weight_decay = configuration.weight_decay.value_or(configuration.optimizer == Optimizer::adamw ? 0.01 : 0.0),
-            .clip_norm = configuration.clip_norm};
+    return {
+        .optimizer = configuration.optimizer,
+        .beta_1 = configuration.beta_1,
+        .beta_2 = configuration.beta_2,
+        .epsilon = configuration.epsilon,
+        .momentum = configuration.momentum,
+        .weight_decay = configuration.weight_decay.value_or(configuration.optimizer == Optimizer::adamw ? 0.01 : 0.0),
+        .clip_norm = configuration.clip_norm};
 }
 
 }  // namespace isthmus

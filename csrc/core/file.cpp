@@ -18,8 +18,8 @@
 namespace isthmus {
 namespace {
 
-constexpr int kMaxLinks = 40;              // as the kernel's own limit
-constexpr int kMaxTemporaryNames = 10000;  // left behind by killed processes of the same id
+constexpr int kMaxLinks = 40;                                    // as the kernel's own limit
+constexpr int kMaxTemporaryNames = 10000;                        // left behind by killed processes of the same id
 constexpr std::size_t kLargestTransfer = std::size_t{1} << 30U;  // some systems refuse 2^31 bytes in one call
 
 [[noreturn]] void fail(const char* call, const std::string& path, int code) {
@@ -93,7 +93,7 @@ void write_all(int descriptor, std::string_view bytes, const std::string& path) 
 
 // Refuses to replace what is no regular, writable file. Returns its permissions, or -1 when there is none.
 int existing_mode(int folder, const std::string& name, const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(folder, name.c_str(), &status, 0) != 0) {
         if (errno == ENOENT) return -1;
         fail("stat", path, errno);
@@ -118,7 +118,8 @@ void write_atomically(const std::string& path, std::string_view bytes) {
     if (folder.get() < 0) fail("open", folder_path, errno);
     const int mode = existing_mode(folder.get(), name, path);
 
-    // O_EXCL makes the name ours, among threads as among processes. It is short: name itself may be as long as names go.
+    // O_EXCL makes the name ours, among threads as among processes. It is short: name itself may be as long as names
+    // go.
     std::string temporary_name;
     int descriptor = -1;
     for (int i = 0; descriptor < 0 && i < kMaxTemporaryNames; ++i) {
@@ -148,7 +149,7 @@ std::string read_file(const std::string& path) {
     if (path.find('\0') != std::string::npos) fail("open", path, EINVAL);
     Descriptor file(retry_interrupted([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
     if (file.get() < 0) fail("open", path, errno);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(file.get(), &status) != 0) fail("stat", path, errno);
     if (S_ISDIR(status.st_mode)) fail("read", path, EISDIR);
     if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) fail("read (a device)", path, EINVAL);

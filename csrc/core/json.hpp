@@ -19,7 +19,8 @@ using JsonObject = std::vector<std::pair<std::string, Json>>;  // in order of th
 
 class Json {
 public:
-    using Value = std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, JsonArray, JsonObject>;
+    using Value =
+        std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, JsonArray, JsonObject>;
 
     Json();  // null
     Json(Value value);
@@ -31,7 +32,9 @@ public:
 
     const Value& value() const { return value_; }
     template <class T>
-    const T* as() const { return std::get_if<T>(&value_); }
+    const T* as() const {
+        return std::get_if<T>(&value_);
+    }
     bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
     // Member of an object, or nullptr.
     const Json* find(std::string_view key) const;

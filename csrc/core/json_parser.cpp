@@ -65,20 +65,13 @@ private:
     Json parse_value(int depth) {
         skip_space();
         switch (peek()) {
-            case '{':
-                return parse_object(depth + 1);
-            case '[':
-                return parse_array(depth + 1);
-            case '"':
-                return Json(parse_string());
-            case 't':
-                return parse_word("true", Json(true));
-            case 'f':
-                return parse_word("false", Json(false));
-            case 'n':
-                return parse_word("null", Json());
-            default:
-                return parse_number();
+            case '{': return parse_object(depth + 1);
+            case '[': return parse_array(depth + 1);
+            case '"': return Json(parse_string());
+            case 't': return parse_word("true", Json(true));
+            case 'f': return parse_word("false", Json(false));
+            case 'n': return parse_word("null", Json());
+            default: return parse_number();
         }
     }
 

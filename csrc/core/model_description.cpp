@@ -28,7 +28,7 @@ constexpr Range<std::uint64_t> kSeed{0, std::numeric_limits<std::uint64_t>::max(
 template <class T>
 struct Counter {
     const char* name;
-    T Progress::*member;
+    T Progress::* member;
     Range<T> range;
 };
 

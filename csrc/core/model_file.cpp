@@ -37,7 +37,8 @@ std::string digest_of(std::string_view file) {
 
 void check_digest(std::string_view file) {
     if (file.size() < kDigestEnd || file.substr(kHeaderStart, kBeforeDigest.size()) != kBeforeDigest) {
-        fail("offset " + std::to_string(kHeaderStart) + ": no digest; the file is cut off, or isthmus did not write it");
+        fail("offset " + std::to_string(kHeaderStart) +
+             ": no digest; the file is cut off, or isthmus did not write it");
     }
     const std::string digest(file.substr(kDigestStart, kDigestLength));
     if (digest.find_first_not_of("0123456789abcdef") != std::string::npos) {

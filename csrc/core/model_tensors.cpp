@@ -75,8 +75,8 @@ void check_history(const Progress& progress) {
     }
 }
 
-// Weights and first moments are finite. A second moment may overflow to infinity, which makes for an update of 0, and is
-// never negative.
+// Weights and first moments are finite. A second moment may overflow to infinity, which makes for an update of 0, and
+// is never negative.
 void check_values(const std::vector<float>& flat, Buffer buffer, const Network& network) {
     for (std::size_t i = 0; i < network.names.size(); ++i) {
         const Parameter& parameter = network.layout.parameters[i];
@@ -128,7 +128,8 @@ private:
 
 std::vector<double> read_series(Walk& walk, const std::string& name) {
     const StoredTensor& tensor = walk.next(name, TensorType::f64);
-    if (tensor.shape.size() != 1) fail("tensor " + name + ": shape must be of one dimension; got " + to_text(tensor.shape));
+    if (tensor.shape.size() != 1)
+        fail("tensor " + name + ": shape must be of one dimension; got " + to_text(tensor.shape));
     std::vector<double> values(tensor.bytes.size() / sizeof(double));
     if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
     return values;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/parameters.hpp"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <limits>
 
@@ -10,18 +12,23 @@ namespace isthmus {
 namespace {
 
 constexpr std::int64_t kAlignment = 16;  // floats: 64 bytes, one cache line and one AVX-512 register
+// Flat buffers of a model that is trained: parameters and two moments, here and on the device, and the device's
+// transposed copy.
+constexpr double kTrainingCopies = 7.0;
 constexpr std::int64_t kMaxFloats = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
-[[noreturn]] void refuse_size(const Widths& widths) {
+// "encoder_layers, decoder_layers: a network of widths [3, 8, 3] takes 9.60e+02 bytes": of `copies` flat buffers.
+std::string takes_bytes(const Widths& widths, double copies) {
     double bytes = 0.0;
     for (std::size_t i = 0; i + 1 < widths.layers.size(); ++i) {
         bytes += 4.0 * static_cast<double>(widths.layers[i + 1]) * (static_cast<double>(widths.layers[i]) + 1.0);
     }
     char amount[32];
-    const auto end = std::to_chars(amount, amount + sizeof(amount), bytes, std::chars_format::scientific, 2).ptr;
-    throw Error(ErrorKind::value, "encoder_layers, decoder_layers: a network of widths " +
-                                      summary(Json(JsonArray(widths.layers.begin(), widths.layers.end()))) + " takes " +
-                                      std::string(amount, end) + " bytes of weights; at most 2^63 - 1 can be addressed");
+    const auto end =
+        std::to_chars(amount, amount + sizeof(amount), copies * bytes, std::chars_format::scientific, 2).ptr;
+    return "encoder_layers, decoder_layers: a network of widths " +
+           summary(Json(JsonArray(widths.layers.begin(), widths.layers.end()))) + " takes " + std::string(amount, end) +
+           " bytes";
 }
 
 }  // namespace
@@ -34,7 +41,8 @@ ParameterLayout parameter_layout(const Widths& widths) {
         std::int64_t end = 0;
         if (__builtin_mul_overflow(rows, cols, &size) || __builtin_add_overflow(layout.flat_size, size, &end) ||
             end > kMaxFloats - kAlignment) {
-            refuse_size(widths);
+            throw Error(ErrorKind::value,
+                        takes_bytes(widths, 1.0) + " of weights; at most 2^63 - 1 can be addressed");
         }
         layout.parameters.push_back({layout.flat_size, rows, cols});
         layout.flat_size = (end + kAlignment - 1) / kAlignment * kAlignment;
@@ -44,6 +52,14 @@ ParameterLayout parameter_layout(const Widths& widths) {
         append(widths.layers[i + 1], 1);
     }
     return layout;
+}
+
+void check_memory(const Widths& widths) {
+    const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    const double flat = 4.0 * static_cast<double>(parameter_layout(widths).flat_size);
+    if (kTrainingCopies * flat <= machine) return;
+    throw Error(ErrorKind::memory, takes_bytes(widths, kTrainingCopies) + " of weights and moments; this machine has " +
+                                       std::to_string(static_cast<std::int64_t>(machine)));
 }
 
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias) {

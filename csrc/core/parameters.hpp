@@ -21,6 +21,9 @@ struct ParameterLayout {
 // Throws Error(value) when the bytes of a flat buffer do not fit 63 bits.
 ParameterLayout parameter_layout(const Widths& widths);
 
+// Throws Error(memory), naming the bytes, when training such a network takes more than this machine has.
+void check_memory(const Widths& widths);
+
 // "encoder.<layer>.weight" for the layers before the code, "decoder.<layer - code>.weight" for the others; `code` is
 // Widths::code, the number of layers of the encoder (Program::code_op + 1).
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias);

@@ -47,7 +47,8 @@ std::vector<std::int64_t> parse_sizes(const std::string& name, const char* field
 
 // The tensor that begins at byte `begin` of the data.
 StoredTensor parse_tensor(const std::string& name, const Json& entry, std::string_view data, std::size_t begin) {
-    StoredTensor tensor{name, parse_type(name, entry.find("dtype")), parse_sizes(name, "shape", entry.find("shape")), {}};
+    StoredTensor tensor{
+        name, parse_type(name, entry.find("dtype")), parse_sizes(name, "shape", entry.find("shape")), {}};
     const std::vector<std::int64_t> offsets = parse_sizes(name, "data_offsets", entry.find("data_offsets"));
     std::int64_t size = item_bytes(tensor.type);
     for (const std::int64_t length : tensor.shape) {
@@ -55,8 +56,8 @@ StoredTensor parse_tensor(const std::string& name, const Json& entry, std::strin
     }
     // Both sides are at least 0; the difference is taken where it cannot wrap.
     if (offsets.size() != 2 || static_cast<std::uint64_t>(offsets[0]) != begin || offsets[1] - offsets[0] != size) {
-        fail(label(name) + ": data_offsets must be [" + std::to_string(begin) + ", " + std::to_string(begin) +
-             " + " + std::to_string(size) + "]; got " + summary(*entry.find("data_offsets")));
+        fail(label(name) + ": data_offsets must be [" + std::to_string(begin) + ", " + std::to_string(begin) + " + " +
+             std::to_string(size) + "]; got " + summary(*entry.find("data_offsets")));
     }
     if (static_cast<std::uint64_t>(size) > data.size() - begin) {
         fail(label(name) + ": " + std::to_string(size) + " bytes at data offset " + std::to_string(begin) +
@@ -132,8 +133,9 @@ SafeTensors parse_safetensors(std::string_view file) {
     const std::size_t data_start = kLengthBytes + static_cast<std::size_t>(length);
     const Json header = parse_header(file.substr(kLengthBytes, length));
     const auto* members = header.as<JsonObject>();
-    const auto* metadata =
-        members && !members->empty() && members->front().first == kMetadata ? members->front().second.as<JsonObject>() : nullptr;
+    const auto* metadata = members && !members->empty() && members->front().first == kMetadata
+                               ? members->front().second.as<JsonObject>()
+                               : nullptr;
     if (!metadata) fail(std::string("header: the first member must be an object named ") + kMetadata);
 
     SafeTensors contents;

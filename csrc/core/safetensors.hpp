@@ -28,8 +28,8 @@ struct SafeTensors {
     std::vector<StoredTensor> tensors;  // in the order of their bytes
 };
 
-// Throws Error(value) when the header would be longer than kMaxHeaderBytes. It is padded with spaces so that the tensors
-// begin at a multiple of 64 bytes.
+// Throws Error(value) when the header would be longer than kMaxHeaderBytes. It is padded with spaces so that the
+// tensors begin at a multiple of 64 bytes.
 std::string to_safetensors(const SafeTensors& contents);
 
 // Views into `file`. Throws Error(model_format), naming offset or tensor, unless the file is what to_safetensors writes

@@ -48,6 +48,8 @@ StepRunner::StepRunner(const Network& network, Parameters parameters, const RowS
     : network_(network), parameters_(parameters), source_(source), range_(range), rule_(rule),
       flat_gradient_(flat_gradient), reducer_(reducer), stop_(stop), work_(work),
       tile_squares_(network.weight_tiles().size()) {
+    totals_.loss_sum = range.loss_sum;
+    totals_.weight_sum = range.weight_sum;
     std::int64_t total = 0;
     for (const WeightTile& tile : network.weight_tiles()) {
         total += tile_place(network, tile).weight_size;

@@ -10,7 +10,6 @@
 namespace isthmus::math {
 
 ISTHMUS_HD float select(bool mask, float a, float b) { return mask ? a : b; }
-ISTHMUS_HD std::int32_t select(bool mask, std::int32_t a, std::int32_t b) { return mask ? a : b; }
 
 #if defined(__CUDA_ARCH__)
 ISTHMUS_HD std::int32_t bits(float a) { return __float_as_int(a); }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,7 @@ import numpy as np
 
 from isthmus import _coercion, _core
 from isthmus._device import check_device, draw_seed, stored_random_state, thread_count
-from isthmus._errors import not_fitted
-from isthmus._parameters import Parameters
-from isthmus._scikit_learn import TransformerConventions, check_names, check_width
+from isthmus._scikit_learn import Transformer, check_names, check_width
 from isthmus._training import alone, as_callbacks, continued, train, watched
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 _NOT_STORED = frozenset({"device", "n_threads"})
 
 
-class Autoencoder(TransformerConventions, Parameters):
+class Autoencoder(Transformer):
     """An autoencoder on dense layers, trained by minibatches.
 
     Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features
@@ -289,7 +286,7 @@ class Autoencoder(TransformerConventions, Parameters):
         """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`."""
         core = self._ready()
         codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
-        return self._contain(codes, X, self.get_feature_names_out())
+        return self._contain(codes, X)
 
     def decode(self, Z: ArrayLike) -> Float32:
         """Rows from codes: Z of shape (n, code) to float32 of shape (n, features)."""
@@ -323,7 +320,7 @@ class Autoencoder(TransformerConventions, Parameters):
         elements = np.empty(array.shape, np.float64) if per_feature else None
         for where, rows in _coercion.blocks(array, whole=not per_feature):
             block = None if elements is None else np.empty(rows.shape, np.float32)
-            core.reconstruction_error(rows, errors[where], block)
+            core.reconstruction_error(rows, errors[where], block, where.start or 0)
             if elements is not None:
                 elements[where] = block
         return errors if elements is None else elements
@@ -338,151 +335,13 @@ class Autoencoder(TransformerConventions, Parameters):
         rows = _coercion.float32(self._rows(X, core))
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
-    # ---- weights ----------------------------------------------------------------------------------------------------
-
-    def get_weights(self) -> list[Float32]:
-        """Copies of all parameters, ``[W0, b0, W1, b1, ...]``, W of shape (out, in), b of shape (out,)."""
-        return self._fitted().get_weights()
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> Self:
-        """Replaces all parameters, in the form of `get_weights`; the optimizer's moments start at zero again."""
-        with alone(self):
-            core = self._fitted()
-            core.set_weights(_coercion.parameters(weights, core.shapes))
-        return self
-
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
         """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
         core = self._ready()
         rows = _coercion.float32(self._rows(X, core))
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
 
-    # ---- files ------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str], training_state: bool = False) -> None:
-        """Writes the model file, a safetensors container; it is whole or not there at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-        training_state : bool
-            Adds moments, counters and best weights, so that training goes on as if it had not stopped.
-
-        Raises
-        ------
-        OSError
-            With the system's error number. A file that was there before stays as it was.
-        """
-        self._fitted().save(_encoded(path), bool(training_state))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Reads a model file.
-
-        Raises
-        ------
-        ModelFormatError
-            For a file that isthmus did not write, or that was changed since.
-        OSError
-            When it cannot be read.
-        """
-        check_device(device)
-        return cls._from_core(_core.Model.load(_encoded(path), 0), device)
-
-    def to_bytes(self, training_state: bool = False) -> bytes:
-        """The contents of the file that `save` would write."""
-        return self._fitted().to_bytes(bool(training_state))
-
-    @classmethod
-    def from_bytes(cls, data: bytes | bytearray | memoryview, device: str = "auto") -> Self:
-        """The model in the contents of a model file. Errors as in `load`."""
-        check_device(device)
-        return cls._from_core(_core.Model.from_bytes(bytes(memoryview(data)), 0), device)
-
-    @classmethod
-    def _from_core(cls, core: _core.Model, device: str) -> Self:
-        defaults = _core.check_parameters({})
-        model = cls(**{name: value for name, value in core.parameters.items() if value != defaults[name]})
-        model.device = device
-        model._model = core
-        return model
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name != "_training"}
-        if self._model is not None:
-            state["_model"] = self._model.to_bytes(True)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        data = state.get("_model")
-        vars(self).update({**self._parameter_defaults(), **state})
-        if data is not None:
-            check_device(self.device)
-            self._model = _core.Model.from_bytes(data, thread_count(self.n_threads))
-
-    # ---- learned attributes -----------------------------------------------------------------------------------------
-
-    @property
-    def n_features_in_(self) -> int:
-        return self._fitted().n_features
-
-    @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        names = self._fitted().feature_names
-        if not names:
-            raise AttributeError(f"this {type(self).__name__} was fitted without feature names")
-        return np.array(names, dtype=object)
-
-    @property
-    def code_size_(self) -> int:
-        return self._fitted().code_size
-
-    @property
-    def n_iter_(self) -> int:
-        return self._fitted().epoch
-
-    @property
-    def loss_(self) -> float:
-        loss = self._fitted().loss
-        if loss is None:
-            raise AttributeError(f"this {type(self).__name__} has initial weights; it was not trained yet")
-        return loss
-
-    @property
-    def history_(self) -> dict[str, list[float]]:
-        return self._fitted().history
-
-    @property
-    def device_(self) -> str:
-        return self._fitted().device
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
-        """Names of the code's columns: the class name in lower case and a number.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Checked against the features of the training data, otherwise unused.
-        """
-        core = self._fitted()
-        if input_features is not None:
-            given = np.asarray(input_features, dtype=object)
-            if core.feature_names and list(given) != core.feature_names:
-                raise ValueError("input_features is not equal to feature_names_in_")
-            if len(given) != core.n_features:
-                raise ValueError(
-                    f"input_features should have length equal to number of features ({core.n_features}), "
-                    f"got {len(given)}"
-                )
-        name = type(self).__name__.lower()
-        return np.array([f"{name}{i}" for i in range(core.code_size)], dtype=object)
-
     # ---- at the door ------------------------------------------------------------------------------------------------
-
-    def _fitted(self) -> _core.Model:
-        if self._model is None:
-            raise not_fitted(self)
-        return self._model
 
     def _ready(self) -> _core.Model:
         """The fitted model, on as many threads as ``n_threads`` says now."""
@@ -537,10 +396,3 @@ class Autoencoder(TransformerConventions, Parameters):
         for where, rows in _coercion.blocks(array, name):
             run(rows, out[where])
         return out
-
-
-def _encoded(path: str | os.PathLike[str]) -> bytes:
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError(f"path holds a null character; got {path!r}")
-    return encoded

@@ -121,8 +121,11 @@ def blocks(array: NDArray[Any], name: str = "X", whole: bool = True) -> Iterator
 
     Errors as in `float32`.
     """
+    if whole and _passes(array):
+        yield slice(None), array
+        return
     n, width = array.shape
-    step = n if whole and _passes(array) else max(1, _BLOCK // width)
+    step = max(1, _BLOCK // width)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
         yield rows, float32(array[rows], name, first)
@@ -167,8 +170,8 @@ def _item(name: str, row: int, _: int) -> str:
 
 def _passes(array: NDArray[Any]) -> bool:
     # aligned also means that strides are multiples of the element's size
-    same_type = array.dtype.type is np.float32 and array.dtype.isnative and array.flags.aligned
-    return bool(same_type and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
+    in_place = array.dtype == np.float32 and array.flags.aligned  # native byte order: the dtypes differ otherwise
+    return bool(in_place and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
 
 
 def _float32(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus._coercion import feature_names
+from isthmus._fitted import Fitted
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from numpy.typing import NDArray
-
-    from isthmus import _core
+    from numpy.typing import ArrayLike, NDArray
 
 _CONTAINERS = ("default", "pandas", "polars")
 
@@ -61,12 +60,11 @@ def _listed(names: list[str], most: int = 5) -> str:
 # ---- output -----------------------------------------------------------------------------------------------------
 
 
-class TransformerConventions:
+class Transformer(Fitted):
     """What scikit-learn's pipelines and checks ask of a transformer beyond fit and transform."""
 
     _estimator_type = "transformer"
     _sklearn_auto_wrap_output_keys = frozenset({"transform"})
-    _model: _core.Model | None = None
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """Chooses what ``transform``, ``encode`` and ``fit_transform`` return.
@@ -83,7 +81,7 @@ class TransformerConventions:
         self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _contain(self, values: NDArray[np.float32], X: object, names: NDArray[Any]) -> Any:
+    def _contain(self, values: NDArray[np.float32], X: object) -> Any:
         """The values in the chosen container; a pandas frame keeps the index of X."""
         container = getattr(self, "_sklearn_output_config", {}).get("transform")
         if container is None:
@@ -93,15 +91,33 @@ class TransformerConventions:
             import pandas
 
             index = X.index if isinstance(X, pandas.DataFrame) else None
-            return pandas.DataFrame(values, index=index, columns=names, copy=False)
+            return pandas.DataFrame(values, index=index, columns=self.get_feature_names_out(), copy=False)
         if container == "polars":
             import polars
 
-            return polars.DataFrame(values, schema=[str(name) for name in names], orient="row")
+            return polars.DataFrame(values, schema=self.get_feature_names_out().tolist(), orient="row")
         return values
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._model is not None
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+        """Names of the code's columns: the class name in lower case and a number.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Checked against the features of the training data, otherwise unused.
+        """
+        core = self._fitted()
+        if input_features is not None:
+            given = np.asarray(input_features, dtype=object)
+            if core.feature_names and list(given) != core.feature_names:
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != core.n_features:
+                raise ValueError(
+                    f"input_features should have length equal to number of features ({core.n_features}), "
+                    f"got {len(given)}"
+                )
+        name = type(self).__name__.lower()
+        return np.array([f"{name}{i}" for i in range(core.code_size)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags

@@ -19,9 +19,9 @@ from isthmus._errors import DivergenceError
 from isthmus._progress import display
 
 if TYPE_CHECKING:
-    from isthmus._autoencoder import Autoencoder
+    from isthmus._fitted import Fitted
 
-    Callback = Callable[[Autoencoder, dict[str, Any]], object]
+    Callback = Callable[[Fitted, dict[str, Any]], object]
 
 
 def as_callbacks(callbacks: Iterable[Any]) -> list[Callback]:
@@ -38,7 +38,7 @@ def as_callbacks(callbacks: Iterable[Any]) -> list[Callback]:
 
 
 @contextmanager
-def alone(estimator: Autoencoder) -> Iterator[None]:
+def alone(estimator: Fitted) -> Iterator[None]:
     """RuntimeError when the estimator is in here already: a callback, a signal handler or another thread."""
     mine = object()
     if vars(estimator).setdefault("_training", mine) is not mine:
@@ -68,7 +68,7 @@ def continued(core: _core.Model, parameters: dict[str, Any], n_threads: int, nam
     return copy
 
 
-def train(estimator: Autoencoder, core: _core.Model, run: Callable[[], None]) -> None:
+def train(estimator: Fitted, core: _core.Model, run: Callable[[], None]) -> None:
     """Calls `run`, which trains `core`, and lets the estimator have `core` once it is trained."""
     try:
         run()
@@ -84,7 +84,7 @@ def train(estimator: Autoencoder, core: _core.Model, run: Callable[[], None]) ->
 
 @contextmanager
 def watched(
-    estimator: Autoencoder, core: _core.Model, callbacks: list[Callback]
+    estimator: Fitted, core: _core.Model, callbacks: list[Callback]
 ) -> Iterator[Callable[[dict[str, Any]], bool] | None]:
     """The function that the core calls after each epoch, or None when nobody wants to know."""
     shown = display(core.parameters["verbose"])

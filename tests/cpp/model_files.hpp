@@ -95,7 +95,8 @@ inline void check_equal(const StoredModel& a, const StoredModel& b) {
     CHECK(s.plateau_factor == t.plateau_factor && s.plateau_best == t.plateau_best && s.plateau_wait == t.plateau_wait);
     CHECK(s.best_loss == t.best_loss && s.best_wait == t.best_wait);
     CHECK(equal_bits(s.history.loss, t.history.loss) && equal_bits(s.history.val_loss, t.history.val_loss));
-    CHECK(equal_bits(s.history.learning_rate, t.history.learning_rate) && equal_bits(s.history.seconds, t.history.seconds));
+    CHECK(equal_bits(s.history.learning_rate, t.history.learning_rate) &&
+          equal_bits(s.history.seconds, t.history.seconds));
 }
 
 // The digest's definition, a second time.

@@ -35,7 +35,8 @@ Case names_of() {
 const std::vector<std::string> kNoNumbers = {"\"1\"", "true", "false", "[1]", "[]", "{}"};
 const std::vector<std::string> kNoIntegers = {"\"3\"", "true", "false", "[1]", "{}", "1.5", "1.0", "nan", "inf", "1e3"};
 const std::vector<std::string> kNoFlags = {"0", "1", "\"True\"", "0.0", "[]"};
-const std::vector<std::string> kNoSequences = {"32", "\"32\"", "true", "{}", "1.5", "[1.0]", "[true]", "[\"1\"]", "[null]", "[[1]]"};
+const std::vector<std::string> kNoSequences = {"32",    "\"32\"", "true",    "{}",     "1.5",
+                                               "[1.0]", "[true]", "[\"1\"]", "[null]", "[[1]]"};
 
 Case with_none(Case c, const std::string& written = "null") {
     c.good.emplace_back("null", written);
@@ -49,15 +50,23 @@ Case without_none(Case c) {
 
 std::map<std::string, Case> cases() {
     const Case positive{{{"1e-3", "0.001"}, {"1", "1.0"}, {"1e30", "1e+30"}},
-                        {"0", "-0.0", "-1", "nan", "inf", "-inf", "1e39", "18446744073709551615e30"}, kNoNumbers};
-    const Case not_negative{{{"0", "0.0"}, {"0.5", "0.5"}, {"3", "3.0"}}, {"-1e-9", "-1", "nan", "inf", "-inf", "1e39"}, kNoNumbers};
-    const Case below_one{{{"0", "0.0"}, {"0.999", "0.999"}}, {"1", "1.0", "-0.1", "nan", "inf", "-inf", "18446744073709551615"}, kNoNumbers};
-    const Case count{{{"1", "1"}, {"2147483647", "2147483647"}}, {"0", "-1", "2147483648", "9223372036854775808"}, kNoIntegers};
+                        {"0", "-0.0", "-1", "nan", "inf", "-inf", "1e39", "18446744073709551615e30"},
+                        kNoNumbers};
+    const Case not_negative{
+        {{"0", "0.0"}, {"0.5", "0.5"}, {"3", "3.0"}}, {"-1e-9", "-1", "nan", "inf", "-inf", "1e39"}, kNoNumbers};
+    const Case below_one{{{"0", "0.0"}, {"0.999", "0.999"}},
+                         {"1", "1.0", "-0.1", "nan", "inf", "-inf", "18446744073709551615"},
+                         kNoNumbers};
+    const Case count{
+        {{"1", "1"}, {"2147483647", "2147483647"}}, {"0", "-1", "2147483648", "9223372036854775808"}, kNoIntegers};
     const Case flag{{{"true", "true"}, {"false", "false"}}, {}, kNoFlags};
     return {
         {"kind", without_none(names_of<ModelKind>())},
-        {"encoder_layers", with_none({{{"[1]", "[1]"}, {"[128,32]", "[128,32]"}}, {"[]", "[0]", "[4,-1]", "[9223372036854775808]"}, kNoSequences})},
-        {"decoder_layers", with_none({{{"[]", "[]"}, {"[3]", "[3]"}}, {"[0]", "[4,-1]", "[9223372036854775808]"}, kNoSequences})},
+        {"encoder_layers", with_none({{{"[1]", "[1]"}, {"[128,32]", "[128,32]"}},
+                                      {"[]", "[0]", "[4,-1]", "[9223372036854775808]"},
+                                      kNoSequences})},
+        {"decoder_layers",
+         with_none({{{"[]", "[]"}, {"[3]", "[3]"}}, {"[0]", "[4,-1]", "[9223372036854775808]"}, kNoSequences})},
         {"activation", without_none(names_of<Activation>())},
         {"code_activation", without_none(names_of<Activation>())},
         {"output_activation", with_none(names_of<Activation>())},
@@ -77,11 +86,15 @@ std::map<std::string, Case> cases() {
         {"epochs", without_none(count)},
         {"shuffle", without_none(flag)},
         {"validation_fraction", without_none(below_one)},
-        {"patience", with_none({{{"1", "1"}, {"9223372036854775807", "9223372036854775807"}}, {"0", "-1", "9223372036854775808"}, kNoIntegers})},
+        {"patience", with_none({{{"1", "1"}, {"9223372036854775807", "9223372036854775807"}},
+                                {"0", "-1", "9223372036854775808"},
+                                kNoIntegers})},
         {"min_delta", without_none(not_negative)},
         {"restore_best", without_none(flag)},
         {"precision", without_none(names_of<Precision>())},
-        {"random_state", with_none({{{"0", "0"}, {"18446744073709551615", "18446744073709551615"}}, {"-1", "-9223372036854775808"}, kNoIntegers})},
+        {"random_state", with_none({{{"0", "0"}, {"18446744073709551615", "18446744073709551615"}},
+                                    {"-1", "-9223372036854775808"},
+                                    kNoIntegers})},
         {"warm_start", without_none(flag)},
         {"verbose", without_none({{{"0", "0"}, {"2", "2"}}, {"-1", "3", "18446744073709551615"}, kNoIntegers})},
     };
@@ -120,7 +133,8 @@ void check_refused(const std::string& name, const std::string& text, ErrorKind k
         const std::string message = error.what();
         const bool says_it = message.starts_with(name) && message.find(" must be ") != std::string::npos &&
                              message.find("; got ") != std::string::npos;
-        check::report(error.kind() == kind && says_it, __FILE__, __LINE__, (name + "=" + text + ": " + message).c_str());
+        check::report(error.kind() == kind && says_it, __FILE__, __LINE__,
+                      (name + "=" + text + ": " + message).c_str());
     }
 }
 
@@ -154,13 +168,14 @@ TEST(bad_values_are_refused) {
 TEST(defaults_are_those_of_the_struct) {
     const Configuration none = parse("{}");
     CHECK(to_json(none).dump() == to_json(Configuration{}).dump());
-    CHECK(to_json(none).dump() ==
-          R"({"kind":"autoencoder","encoder_layers":null,"decoder_layers":null,"activation":"relu",)"
-          R"("code_activation":"linear","output_activation":null,"loss":"mse","optimizer":"adam","learning_rate":0.001,)"
-          R"("beta_1":0.9,"beta_2":0.999,"epsilon":1e-08,"momentum":0.0,"weight_decay":null,)"
-          R"("learning_rate_schedule":"constant","clip_norm":null,"input_noise":0.0,"input_noise_kind":"gaussian",)"
-          R"("batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
-          R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0})");
+    CHECK(
+        to_json(none).dump() ==
+        R"({"kind":"autoencoder","encoder_layers":null,"decoder_layers":null,"activation":"relu",)"
+        R"("code_activation":"linear","output_activation":null,"loss":"mse","optimizer":"adam","learning_rate":0.001,)"
+        R"("beta_1":0.9,"beta_2":0.999,"epsilon":1e-08,"momentum":0.0,"weight_decay":null,)"
+        R"("learning_rate_schedule":"constant","clip_norm":null,"input_noise":0.0,"input_noise_kind":"gaussian",)"
+        R"("batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
+        R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0})");
 }
 
 TEST(messages_say_what_is_allowed) {
@@ -176,12 +191,15 @@ TEST(messages_say_what_is_allowed) {
     CHECK(message_of(R"({"learning_rate":null})") == "learning_rate must be a number greater than 0; got None");
     CHECK(message_of(R"({"beta_1":1})") == "beta_1 must be a number of at least 0 and less than 1; got 1");
     CHECK(message_of(R"({"shuffle":1})") == "shuffle must be True or False; got 1");
-    CHECK(message_of(R"({"encoder_layers":32})") == "encoder_layers must be None or a sequence of integers, not empty; got 32");
-    CHECK(message_of(R"({"encoder_layers":[]})") == "encoder_layers must be None or a sequence of integers, not empty; got []");
+    CHECK(message_of(R"({"encoder_layers":32})") ==
+          "encoder_layers must be None or a sequence of integers, not empty; got 32");
+    CHECK(message_of(R"({"encoder_layers":[]})") ==
+          "encoder_layers must be None or a sequence of integers, not empty; got []");
     CHECK(message_of(R"({"encoder_layers":[8,0]})") == "encoder_layers[1] must be an integer of at least 1; got 0");
     CHECK(message_of(R"({"encoder_layers":[true]})") == "encoder_layers[0] must be an integer of at least 1; got True");
     CHECK(message_of(R"({"loss":"mes"})") == R"(loss must be one of "mse", "bce", "mae", "huber"; got "mes")");
-    CHECK(message_of(R"({"learning_rate_schedule":2})").starts_with("learning_rate_schedule must be None or one of \"constant\""));
+    CHECK(message_of(R"({"learning_rate_schedule":2})")
+              .starts_with("learning_rate_schedule must be None or one of \"constant\""));
     CHECK(message_of(R"({"epoch":3})").starts_with("unknown parameter \"epoch\"; known are kind, encoder_layers, "));
     CHECK(message_of("[]").starts_with("a configuration must be an object"));
     CHECK(message_of(R"({"loss":")" + std::string(1000, 'x') + "\"}").size() < 200);
@@ -195,8 +213,8 @@ TEST(bce_goes_with_sigmoid_only) {
         if (name == "sigmoid") {
             CHECK(message_of(json) == "accepted");
         } else {
-            CHECK(message_of(json) == "output_activation must be None or \"sigmoid\" with loss=\"bce\"; got \"" +
-                                          std::string(name) + "\"");
+            CHECK(message_of(json) ==
+                  "output_activation must be None or \"sigmoid\" with loss=\"bce\"; got \"" + std::string(name) + "\"");
             CHECK_THROWS(parse(json), ErrorKind::value);
         }
     }
@@ -246,11 +264,13 @@ TEST(networks_too_large_to_address_are_refused) {
         return resolve_widths(configuration, n);
     };
     constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
-    CHECK(network(1 << 30, 1 << 29).layers.size() == 3);                // 2^60 weights, 2^62 bytes
+    CHECK(network(1 << 30, 1 << 29).layers.size() == 3);                       // 2^60 weights, 2^62 bytes
     CHECK_THROWS(network(1 << 30, std::int64_t{1} << 30U), ErrorKind::value);  // 2^61 weights, 2^63 bytes
     CHECK_THROWS(network(kMax, 1), ErrorKind::value);
     CHECK_THROWS(network(1, kMax), ErrorKind::value);
     CHECK_THROWS(network(kMax, kMax), ErrorKind::value);
+    // 2^64 weights: 0, if the product wrapped.
+    CHECK_THROWS(network(std::int64_t{1} << 32U, std::int64_t{1} << 32U), ErrorKind::value);
     CHECK_THROWS(network(kMax / 4, 1), ErrorKind::value);
     try {
         network(3000000000, 4000000000);
@@ -285,8 +305,9 @@ TEST(update_rules_resolve_the_weight_decay) {
     CHECK(update_rule(parse("{}")).weight_decay == 0.0);
     CHECK(update_rule(parse(R"({"optimizer":"adamw"})")).weight_decay == 0.01);
     CHECK(update_rule(parse(R"({"optimizer":"adamw","weight_decay":0})")).weight_decay == 0.0);
-    const UpdateRule rule = update_rule(parse(
-        R"({"optimizer":"sgd","weight_decay":0.5,"beta_1":0.1,"beta_2":0.2,"epsilon":0.25,"momentum":0.75,"clip_norm":2})"));
+    const UpdateRule rule =
+        update_rule(parse(R"({"optimizer":"sgd","weight_decay":0.5,"beta_1":0.1,"beta_2":0.2,"epsilon":0.25,)"
+                          R"("momentum":0.75,"clip_norm":2})"));
     CHECK(rule.optimizer == Optimizer::sgd && rule.weight_decay == 0.5 && rule.beta_1 == 0.1 && rule.beta_2 == 0.2);
     CHECK(rule.epsilon == 0.25 && rule.momentum == 0.75 && rule.clip_norm == 2.0);
 }

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole or absent: the system calls of a save are replaced, so that each of them can fail, be interrupted, do only part
-// of its work, or be the last thing the process does.
+// Whole or absent: whichever system call of a save fails, is interrupted, does part of its work, or is the last one.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdarg>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -22,98 +19,13 @@
 
 #include "check.hpp"
 #include "core/file.hpp"
+#include "system_calls.hpp"
 
 using namespace isthmus;
+using namespace system_calls;
 namespace fs = std::filesystem;
 
-// ---- the system calls ---------------------------------------------------------------------------------------------
-
 namespace {
-
-enum class Mishap { none, error, killed };
-
-// What befalls the calls of the one thread that arms it.
-struct Plan {
-    Mishap mishap = Mishap::none;
-    std::string_view call;  // only calls of this name; empty: all
-    int countdown = 0;      // calls before the one that is hit
-    int times = 1;          // calls that are hit
-    int code = 0;           // errno
-    std::size_t transfer_limit = SIZE_MAX;
-};
-thread_local bool armed = false;
-Plan plan;
-std::vector<std::string> calls;  // made while armed
-
-// Whether the call fails, with errno set.
-bool strikes(const char* call) {
-    if (!armed) return false;
-    calls.emplace_back(call);
-    if (plan.mishap == Mishap::none || plan.times == 0 || (!plan.call.empty() && plan.call != call)) return false;
-    if (plan.countdown-- > 0) return false;
-    --plan.times;
-    if (plan.mishap == Mishap::killed) ::kill(::getpid(), SIGKILL);
-    errno = plan.code;
-    return true;
-}
-
-}  // namespace
-
-extern "C" {
-int open(const char* path, int flags, ...) {
-    if (strikes("open")) return -1;
-    std::va_list rest;
-    va_start(rest, flags);
-    const auto mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
-}
-int openat(int folder, const char* path, int flags, ...) {
-    if (strikes("openat")) return -1;
-    std::va_list rest;
-    va_start(rest, flags);
-    const auto mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
-    va_end(rest);
-    return static_cast<int>(::syscall(SYS_openat, folder, path, flags, mode));
-}
-ssize_t write(int descriptor, const void* bytes, std::size_t size) {
-    if (strikes("write")) return plan.code == 0 ? 0 : -1;
-    return ::syscall(SYS_write, descriptor, bytes, armed ? std::min(size, plan.transfer_limit) : size);
-}
-ssize_t read(int descriptor, void* bytes, std::size_t size) {
-    if (strikes("read")) return -1;
-    return ::syscall(SYS_read, descriptor, bytes, armed ? std::min(size, plan.transfer_limit) : size);
-}
-int fsync(int descriptor) {
-    if (strikes("fsync")) return -1;
-    return static_cast<int>(::syscall(SYS_fsync, descriptor));
-}
-int fchmod(int descriptor, mode_t mode) {
-    if (strikes("fchmod")) return -1;
-    return static_cast<int>(::syscall(SYS_fchmod, descriptor, mode));
-}
-int faccessat(int folder, const char* path, int mode, int flags) noexcept {
-    if (strikes("faccessat")) return -1;
-    (void)flags;  // real and effective user are one here
-    return static_cast<int>(::syscall(SYS_faccessat, folder, path, mode));
-}
-int renameat(int from_folder, const char* from, int to_folder, const char* to) noexcept {
-    if (strikes("renameat")) return -1;
-    return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, 0U));
-}
-int close(int descriptor) {
-    const bool fails = strikes("close");
-    const int code = errno;
-    const auto result = static_cast<int>(::syscall(SYS_close, descriptor));  // as Linux does, also when it fails
-    if (!fails) return result;
-    errno = code;
-    return -1;
-}
-}
-
-namespace {
-
-// ---- helpers ------------------------------------------------------------------------------------------------------
 
 struct Folder {
     Folder() {
@@ -164,7 +76,7 @@ int count_descriptors() {
 }
 
 unsigned mode_of(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777U : 0U;
 }
 
@@ -285,7 +197,8 @@ TEST(interrupted_calls_are_repeated) {
     const Folder folder;
     write_atomically(folder / "model", kOld);
     for (const std::string_view call : {"open", "openat", "write"}) {
-        CHECK(error_under({Mishap::error, call, 0, 3, EINTR, 1000}, [&] { write_atomically(folder / "model", kNew); }) == 0);
+        CHECK(error_under({Mishap::error, call, 0, 3, EINTR, 1000},
+                          [&] { write_atomically(folder / "model", kNew); }) == 0);
         CHECK(read_file(folder / "model") == kNew);
     }
     for (const std::string_view call : {"open", "read"}) {
@@ -299,9 +212,11 @@ TEST(a_failed_fsync_or_close_is_not_repeated) {
     const Folder folder;
     write_atomically(folder / "model", kOld);
     for (const int code : {EINTR, EIO}) {
-        CHECK(error_under({Mishap::error, "fsync", 0, 1, code}, [&] { write_atomically(folder / "model", kNew); }) == code);
+        CHECK(error_under({Mishap::error, "fsync", 0, 1, code}, [&] { write_atomically(folder / "model", kNew); }) ==
+              code);
         CHECK(count("fsync") == 1 && count("renameat") == 0);
-        CHECK(error_under({Mishap::error, "close", 0, 1, code}, [&] { write_atomically(folder / "model", kNew); }) == code);
+        CHECK(error_under({Mishap::error, "close", 0, 1, code}, [&] { write_atomically(folder / "model", kNew); }) ==
+              code);
         CHECK(count("close") == 2 && count("renameat") == 0);  // the file's, the folder's
     }
     CHECK(read_file(folder / "model") == kOld);
@@ -311,12 +226,14 @@ TEST(a_folder_without_fsync_will_do) {
     const Folder folder;
     CHECK(error_under({Mishap::error, "fsync", 1, 1, EINVAL}, [&] { write_atomically(folder / "model", kNew); }) == 0);
     CHECK(count("fsync") == 2);
-    CHECK(error_under({Mishap::error, "fsync", 0, 1, EINVAL}, [&] { write_atomically(folder / "model", kNew); }) == EINVAL);
+    CHECK(error_under({Mishap::error, "fsync", 0, 1, EINVAL}, [&] { write_atomically(folder / "model", kNew); }) ==
+          EINVAL);
 }
 
 TEST(a_write_that_writes_nothing_is_an_error) {
     const Folder folder;
-    CHECK(error_under({Mishap::error, "write", 1, 1, 0, 1000}, [&] { write_atomically(folder / "model", kNew); }) == EIO);
+    CHECK(error_under({Mishap::error, "write", 1, 1, 0, 1000}, [&] { write_atomically(folder / "model", kNew); }) ==
+          EIO);
     CHECK(folder.names().empty());
 }
 
@@ -382,9 +299,13 @@ TEST(many_savers_on_one_path_leave_one_whole_file) {
     for (int i = 0; i < 4; ++i) {
         savers.emplace_back([&, i] {
             for (int round = 0; round < 20; ++round) {
-                write_atomically(path, std::string(70000 + static_cast<std::size_t>(i), static_cast<char>('a' + i)));
-                const std::string read = read_file(path);
-                const bool whole = read.find_first_not_of(read[0]) == std::string::npos &&
+                const std::string own(70000 + static_cast<std::size_t>(i), static_cast<char>('a' + i));
+                std::string read;
+                const int code = error_of([&] {
+                    write_atomically(path, own);
+                    read = read_file(path);
+                });
+                const bool whole = code == 0 && !read.empty() && read.find_first_not_of(read[0]) == std::string::npos &&
                                    read.size() == 70000 + static_cast<std::size_t>(read[0] - 'a');
                 torn += whole ? 0 : 1;
             }

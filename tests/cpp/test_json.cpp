@@ -40,11 +40,31 @@ std::string repeated(std::string_view text, int times) {
 }  // namespace
 
 TEST(canonical_texts_print_as_they_were) {
-    const std::vector<std::string_view> texts = {
-        "null", "true", "false", "0", "-1", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "0.5",
-        "-0.0", "1.0", "1e-08", "1e+300", "5e-324", "1.7976931348623157e+308", R"("")", R"("a\"b\\c")", R"("\u0001\u001f")",
-        "\"\x7f\"", "\"\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80\"", "[]", "{}", "[1,[2,[]],{}]",
-        R"({"b":1,"a":{"c":[null,true,""]}})", R"({"":0})"};
+    const std::vector<std::string_view> texts = {"null",
+                                                 "true",
+                                                 "false",
+                                                 "0",
+                                                 "-1",
+                                                 "9223372036854775807",
+                                                 "-9223372036854775808",
+                                                 "18446744073709551615",
+                                                 "0.5",
+                                                 "-0.0",
+                                                 "1.0",
+                                                 "1e-08",
+                                                 "1e+300",
+                                                 "5e-324",
+                                                 "1.7976931348623157e+308",
+                                                 R"("")",
+                                                 R"("a\"b\\c")",
+                                                 R"("\u0001\u001f")",
+                                                 "\"\x7f\"",
+                                                 "\"\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80\"",
+                                                 "[]",
+                                                 "{}",
+                                                 "[1,[2,[]],{}]",
+                                                 R"({"b":1,"a":{"c":[null,true,""]}})",
+                                                 R"({"":0})"};
     for (const std::string_view text : texts) CHECK(parse_json(text).dump() == text);
 }
 
@@ -58,7 +78,8 @@ TEST(other_texts_print_canonically) {
 }
 
 TEST(escapes_become_utf8) {
-    CHECK(*parse_json(R"("\u0041\u00e9\u20AC\ud83d\uDE00")").as<std::string>() == "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
+    CHECK(*parse_json(R"("\u0041\u00e9\u20AC\ud83d\uDE00")").as<std::string>() ==
+          "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
     CHECK(*parse_json(R"("\u0000")").as<std::string>() == std::string(1, '\0'));
     CHECK(*parse_json(R"("\uffff\ud800\udc00\udbff\udfff")").as<std::string>() ==
           "\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF");
@@ -97,32 +118,111 @@ TEST(what_is_no_json_is_refused_with_its_offset) {
         std::string_view text;
         std::size_t offset;
     };
-    const std::vector<Case> cases = {
-        {"", 0}, {" ", 1}, {"nul", 0}, {"nulL", 0}, {"True", 0}, {"NaN", 0}, {"nan", 0}, {"inf", 0}, {"Infinity", 0},
-        {"-Infinity", 1}, {"-", 1}, {"+1", 0}, {".5", 0}, {"1.", 2}, {"1.e3", 2}, {"1e", 2}, {"1e+", 3}, {"01", 0},
-        {"-01", 0}, {"00", 0}, {"0x1", 1}, {"1 2", 2}, {"1e400", 0}, {"-1e400", 0}, {"1e-400", 0},
-        {"[", 1}, {"[1", 2}, {"[1,", 3}, {"[1,]", 3}, {"[,1]", 1}, {"[1 2]", 3}, {"]", 0}, {"[1]]", 3}, {"[1}", 2},
-        {"{", 1}, {"{\"a\"", 4}, {"{\"a\":", 5}, {"{\"a\":1", 6}, {"{\"a\":1,", 7}, {"{\"a\":1,}", 7}, {"{a:1}", 1},
-        {"{1:1}", 1}, {"{\"a\" 1}", 5}, {"{\"a\":1]", 6}, {"{,}", 1}, {"{'a':1}", 1},
-        {"\"", 1}, {"\"a", 2}, {"\"\n\"", 1}, {"\"\t\"", 1}, {R"("\x")", 1}, {R"("\)", 1}, {R"("\u12")", 1},
-        {R"("\u12G4")", 1}, {R"("\u+123")", 1}, {R"("\ud800")", 1}, {R"("\ud800\u0041")", 1}, {R"("\udc00")", 1},
-        {R"("\ud800\ud800")", 1}, {R"("\ud800x")", 1}, {R"(["\uDFFF"])", 2}, {"'a'", 0}, {"// a\n1", 0}, {"1 /* a */", 2},
-        {"\xEF\xBB\xBF" "1", 0}, {"\xC2\xA0" "1", 0}, {std::string_view("1\0", 2), 1}, {std::string_view("\0", 1), 0},
-        {std::string_view("\"\0\"", 3), 1}};
+    const std::vector<Case> cases = {{"", 0},
+                                     {" ", 1},
+                                     {"nul", 0},
+                                     {"nulL", 0},
+                                     {"True", 0},
+                                     {"NaN", 0},
+                                     {"nan", 0},
+                                     {"inf", 0},
+                                     {"Infinity", 0},
+                                     {"-Infinity", 1},
+                                     {"-", 1},
+                                     {"+1", 0},
+                                     {".5", 0},
+                                     {"1.", 2},
+                                     {"1.e3", 2},
+                                     {"1e", 2},
+                                     {"1e+", 3},
+                                     {"01", 0},
+                                     {"-01", 0},
+                                     {"00", 0},
+                                     {"0x1", 1},
+                                     {"1 2", 2},
+                                     {"1e400", 0},
+                                     {"-1e400", 0},
+                                     {"1e-400", 0},
+                                     {"[", 1},
+                                     {"[1", 2},
+                                     {"[1,", 3},
+                                     {"[1,]", 3},
+                                     {"[,1]", 1},
+                                     {"[1 2]", 3},
+                                     {"]", 0},
+                                     {"[1]]", 3},
+                                     {"[1}", 2},
+                                     {"{", 1},
+                                     {"{\"a\"", 4},
+                                     {"{\"a\":", 5},
+                                     {"{\"a\":1", 6},
+                                     {"{\"a\":1,", 7},
+                                     {"{\"a\":1,}", 7},
+                                     {"{a:1}", 1},
+                                     {"{1:1}", 1},
+                                     {"{\"a\" 1}", 5},
+                                     {"{\"a\":1]", 6},
+                                     {"{,}", 1},
+                                     {"{'a':1}", 1},
+                                     {"\"", 1},
+                                     {"\"a", 2},
+                                     {"\"\n\"", 1},
+                                     {"\"\t\"", 1},
+                                     {R"("\x")", 1},
+                                     {R"("\)", 1},
+                                     {R"("\u12")", 1},
+                                     {R"("\u12G4")", 1},
+                                     {R"("\u+123")", 1},
+                                     {R"("\ud800")", 1},
+                                     {R"("\ud800\u0041")", 1},
+                                     {R"("\udc00")", 1},
+                                     {R"("\ud800\ud800")", 1},
+                                     {R"("\ud800x")", 1},
+                                     {R"(["\uDFFF"])", 2},
+                                     {"'a'", 0},
+                                     {"// a\n1", 0},
+                                     {"1 /* a */", 2},
+                                     {"\xEF\xBB\xBF"
+                                      "1",
+                                      0},
+                                     {"\xC2\xA0"
+                                      "1",
+                                      0},
+                                     {std::string_view("1\0", 2), 1},
+                                     {std::string_view("\0", 1), 0},
+                                     {std::string_view("\"\0\"", 3), 1}};
     for (const auto& [text, offset] : cases) CHECK(refused_at(text, offset));
 }
 
 TEST(invalid_utf8_is_refused) {
-    const std::vector<std::string_view> sequences = {
-        "\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC3", "\xC3\x28", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xE2\x82", "\xE2\x28\xA1",
-        "\xE2\x82\x28", "\xED\xA0\x80", "\xED\xBF\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF0\x9F\x98", "\xF4\x90\x80\x80",
-        "\xF5\x80\x80\x80", "\xF8\x88\x80\x80\x80", "\xFE", "\xFF"};
+    const std::vector<std::string_view> sequences = {"\x80",
+                                                     "\xBF",
+                                                     "\xC0\x80",
+                                                     "\xC1\xBF",
+                                                     "\xC3",
+                                                     "\xC3\x28",
+                                                     "\xE0\x80\x80",
+                                                     "\xE0\x9F\xBF",
+                                                     "\xE2\x82",
+                                                     "\xE2\x28\xA1",
+                                                     "\xE2\x82\x28",
+                                                     "\xED\xA0\x80",
+                                                     "\xED\xBF\xBF",
+                                                     "\xF0\x80\x80\x80",
+                                                     "\xF0\x8F\xBF\xBF",
+                                                     "\xF0\x9F\x98",
+                                                     "\xF4\x90\x80\x80",
+                                                     "\xF5\x80\x80\x80",
+                                                     "\xF8\x88\x80\x80\x80",
+                                                     "\xFE",
+                                                     "\xFF"};
     for (const std::string_view sequence : sequences) {
         CHECK(utf8_length(sequence) == 0);
         CHECK(refused_at("\"a" + std::string(sequence) + "\"", 2));
         CHECK(refused_at("{\"" + std::string(sequence) + "\":1}", 2));
     }
-    CHECK(utf8_length("a") == 1 && utf8_length("\xC2\x80") == 2 && utf8_length("\xE0\xA0\x80") == 3 && utf8_length("\xEE\x80\x80") == 3);
+    CHECK(utf8_length("a") == 1 && utf8_length("\xC2\x80") == 2 && utf8_length("\xE0\xA0\x80") == 3 &&
+          utf8_length("\xEE\x80\x80") == 3);
     CHECK(utf8_length("\xF0\x90\x80\x80") == 4 && utf8_length("\xF4\x8F\xBF\xBF") == 4 && utf8_length("") == 0);
 }
 
@@ -178,8 +278,9 @@ TEST(sha256_of_published_messages) {
     CHECK(digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(digest("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    CHECK(digest("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrst"
-                 "nopqrstu") == "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
+    CHECK(digest(
+              "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrst"
+              "nopqrstu") == "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
     CHECK(digest(std::string(1000000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 

@@ -141,10 +141,10 @@ TEST(derivatives_follow_their_reference) {
         const Activation id = *math::parse<Activation>(name);
         math::visit(id, [&](auto act) {
             for (const float z : arguments()) {
-                // From y = 1 - 2^-24 nothing better than 2^-24 can be told of 1 - y.
+                // The worst is tanh, 1 - y^2 with a y that is 1.24 of these off.
                 const float from = act.needs_z ? z : act.forward(z);
                 const double exact = reference::derivative(id, static_cast<double>(z));
-                check_close(name, static_cast<double>(z), act.derivative(from), exact, 4 * kUlp, 4 * kUlp);
+                check_close(name, static_cast<double>(z), act.derivative(from), exact, 0.0, 2.5 * kUlp);
             }
         });
     }

@@ -29,8 +29,9 @@ TEST(every_configuration_comes_back) {
     StoredModel model = small_model(false);
     model.configuration = parse_configuration(parse_json(
         R"({"encoder_layers":[2],"decoder_layers":[1],"activation":"gelu","code_activation":"tanh",
-            "output_activation":"sigmoid","loss":"bce","optimizer":"adamw","learning_rate":0.1,"beta_1":0.3,"beta_2":0.7,
-            "epsilon":1e-5,"momentum":0.9,"weight_decay":0.125,"learning_rate_schedule":"plateau","clip_norm":3,
+            "output_activation":"sigmoid","loss":"bce","optimizer":"adamw","learning_rate":0.1,
+            "beta_1":0.3,"beta_2":0.7,"epsilon":1e-5,"momentum":0.9,"weight_decay":0.125,
+            "learning_rate_schedule":"plateau","clip_norm":3,
             "input_noise":0.5,"input_noise_kind":"mask","batch_size":7,"epochs":9,"shuffle":false,
             "validation_fraction":0.1,"patience":5,"min_delta":1e-3,"restore_best":false,"precision":"bfloat16",
             "random_state":5,"warm_start":true,"verbose":2})"));
@@ -73,14 +74,15 @@ TEST(the_format_is_what_it_was) {
     const std::string file = to_bytes(small_model(true));
     CHECK(file.substr(8, kDigestAt - 8) == R"({"__metadata__":{"digest":"sha256:)");
     CHECK((8 + header_length(file)) % 64 == 0);
-    CHECK(file.find(R"(","format_version":"1","numerics_version":"1","isthmus":"{\"configuration\":{\"kind\":\"autoencoder\",)") ==
-          kDigestAt + 64);
+    CHECK(file.find(R"(","format_version":"1","numerics_version":"1",)"
+                    R"("isthmus":"{\"configuration\":{\"kind\":\"autoencoder\",)") == kDigestAt + 64);
     CHECK(file.find(R"("history.loss":{"dtype":"F64","shape":[2],"data_offsets":[0,16]})") != std::string::npos);
     CHECK(file.find(R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,88]})") != std::string::npos);
     CHECK(file.find(R"("encoder.0.bias":{"dtype":"F32","shape":[2],"data_offsets":[88,96]})") != std::string::npos);
     CHECK(file.find(R"("training.best.decoder.1.bias":{"dtype":"F32","shape":[3],)") != std::string::npos);
     CHECK(file.substr(kDigestAt, 64) == "16c2376c8ccf99ede9cae3e14e9e5c869326d7f044d05d11dcc3c34c85a3c1a5");
-    CHECK(to_bytes(small_model(false)).substr(kDigestAt, 64) == "ddf56438699ea9c5ab673f85f71ecb09f1601443f4d0d5a62cde0072d84debe7");
+    CHECK(to_bytes(small_model(false)).substr(kDigestAt, 64) ==
+          "ddf56438699ea9c5ab673f85f71ecb09f1601443f4d0d5a62cde0072d84debe7");
 }
 
 TEST(every_truncation_is_refused) {
@@ -137,17 +139,29 @@ TEST(values_that_no_training_leaves_are_refused) {
           "the model cannot be stored: encoder.0.weight[1, 1] is nan; it must be finite");
     CHECK(refusal([](TrainingState& s) { s.tensors.params[17] = -kInf; }) ==
           "the model cannot be stored: encoder.0.bias[1] is -inf; it must be finite");
-    CHECK(refusal([](TrainingState& s) { s.tensors.m[0] = kInf; }).find("training.m.encoder.0.weight[0, 0] is inf") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.tensors.v[0] = kNan; }).find("training.v.encoder.0.weight[0, 0] is nan; it must be at least 0") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.tensors.v[0] = -1.0F; }).find("training.v.encoder.0.weight[0, 0] is -1.0") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.best_params[0] = kNan; }).find("training.best.encoder.0.weight[0, 0]") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.tensors.params.pop_back(); }).find("*: there are 95 values, but the network takes 96") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.tensors.m.push_back(0.0F); }).find("training.m.*: there are 97 values") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.history.loss.pop_back(); }).find("history.loss has 1 entries, but epoch is 2") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.history.val_loss.push_back(1.0); }).find("history.val_loss has 3") != std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.tensors.m[0] = kInf; }).find("training.m.encoder.0.weight[0, 0] is inf") !=
+          std::string::npos);
+    CHECK(refusal([](TrainingState& s) {
+              s.tensors.v[0] = kNan;
+          }).find("training.v.encoder.0.weight[0, 0] is nan; it must be at least 0") != std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.tensors.v[0] = -1.0F; }).find("training.v.encoder.0.weight[0, 0] is -1.0") !=
+          std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.best_params[0] = kNan; }).find("training.best.encoder.0.weight[0, 0]") !=
+          std::string::npos);
+    CHECK(refusal([](TrainingState& s) {
+              s.tensors.params.pop_back();
+          }).find("*: there are 95 values, but the network takes 96") != std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.tensors.m.push_back(0.0F); }).find("training.m.*: there are 97 values") !=
+          std::string::npos);
+    CHECK(refusal([](TrainingState& s) {
+              s.history.loss.pop_back();
+          }).find("history.loss has 1 entries, but epoch is 2") != std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.history.val_loss.push_back(1.0); }).find("history.val_loss has 3") !=
+          std::string::npos);
     CHECK(refusal([](TrainingState& s) { s.history.val_loss.clear(); }) == "stored");
     CHECK(refusal([](TrainingState& s) { s.step = -1; }).find("step must be an integer") != std::string::npos);
-    CHECK(refusal([](TrainingState& s) { s.loss_sum = std::nan(""); }).find("loss_sum must be a number") != std::string::npos);
+    CHECK(refusal([](TrainingState& s) { s.loss_sum = std::nan(""); }).find("loss_sum must be a number") !=
+          std::string::npos);
 
     // The same values in a file.
     const std::string file = to_bytes(small_model(true));

@@ -37,13 +37,22 @@ TEST(huge_sizes_allocate_nothing) {
     const std::string weight = R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,88]})";
     const std::string loss = R"("history.loss":{"dtype":"F64","shape":[2],"data_offsets":[0,16]})";
     const std::vector<std::string> files = {
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[64,64]})"),
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[64,64]})"),
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[1073741824,1073741824],"data_offsets":[64,4611686018427387968]})"),
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[9223372036854775807,0],"data_offsets":[64,64]})"),
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[64,88]})"),
-        forged(file, weight, R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,18446744073709551615]})"),
-        forged(file, loss, R"("history.loss":{"dtype":"F64","shape":[1152921504606846975],"data_offsets":[0,9223372036854775800]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[64,64]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[64,64]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[1073741824,1073741824],)"
+               R"("data_offsets":[64,4611686018427387968]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[9223372036854775807,0],"data_offsets":[64,64]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[64,88]})"),
+        forged(file, weight,
+               R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,18446744073709551615]})"),
+        forged(
+            file, loss,
+            R"("history.loss":{"dtype":"F64","shape":[1152921504606846975],"data_offsets":[0,9223372036854775800]})"),
         forged(file, R"(\"n_features\":3)", R"(\"n_features\":1000000000)"),
         forged(file, R"(\"n_features\":3)", R"(\"n_features\":9223372036854775807)"),
         forged(file, R"(\"encoder_layers\":[2])", R"(\"encoder_layers\":[1000000000000])"),

@@ -78,7 +78,7 @@ TEST(rows_are_checked_at_the_door) {
         weights[7] = INFINITY;
         refuses(model, "sample_weight[7] is inf; weights must be finite and at least 0", fit(weighted));
         weights.assign(20, 0.0F);
-        refuses(model, "sample_weight is 0 for every row; at least one must be above 0", fit(weighted));
+        refuses(model, "sample_weight is zero for every row; at least one must be above 0", fit(weighted));
 
         const Rows code = make_rows(4, 2);
         std::vector<float> out(20);

@@ -8,6 +8,7 @@ user can cause becomes one line on standard error and an exit status.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -109,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # isthmus info m.safetensors | head -n 1; the interpreter must not flush into it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except (ArithmeticError, MemoryError, RuntimeError) as error:
         return _say(arguments.command, error, FAILED)
     except (ValueError, TypeError, OSError) as error:

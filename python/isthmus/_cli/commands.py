@@ -101,6 +101,7 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "last_loss": history["loss"][-1] if history["loss"] else None,
         "last_val_loss": history["val_loss"][-1] if history.get("val_loss") else None,
         "feature_names": [str(name) for name in getattr(model, "feature_names_in_", [])] or None,
+        # the file's, too: one of another version is refused
         "format_version": _core.format_version,
         "numerics_version": _core.numerics_version,
         "isthmus": isthmus.__version__,

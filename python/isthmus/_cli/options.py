@@ -58,7 +58,7 @@ def parameter_help() -> dict[str, str]:
     if section:
         entries = re.findall(r"^(\w[\w, ]*?) : ([^\n]*)\n((?:[ \t]+[^\n]*\n|\n)*)", section[1], re.MULTILINE)
         for names, kind, body in entries:
-            sentence = re.split(r"(?<=[.;]) ", " ".join(body.split()), maxsplit=1)[0].rstrip(".;")
+            sentence = re.split(r"(?<=\.) ", " ".join(body.split()), maxsplit=1)[0].rstrip(".;")
             found.update((name.strip(), f"{kind}: {sentence}" if sentence else kind) for name in names.split(","))
     return found
 
@@ -70,7 +70,7 @@ def add_constructor_parameters(parser: argparse.ArgumentParser) -> None:
     for parameter in constructor_parameters():
         flag = "--" + parameter.name.replace("_", "-")
         default = SHELL_DEFAULTS.get(parameter.name, parameter.default)
-        text = f"{descriptions.get(parameter.name, '')} ({default})".replace("``", "").replace("%", "%%")
+        text = f"{descriptions.get(parameter.name, '')} (default {default})".replace("``", "").replace("%", "%%")
         keywords: dict[str, Any] = {"dest": _PREFIX + parameter.name, "default": argparse.SUPPRESS, "help": text}
         if isinstance(parameter.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **keywords)
