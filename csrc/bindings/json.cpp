@@ -45,11 +45,19 @@ bool is_real(py::handle value) {
     return PyFloat_Check(value.ptr()) || py::isinstance(value, py::module_::import("numbers").attr("Real"));
 }
 
+Json text(const std::string& name, py::handle value) {
+    Py_ssize_t size = 0;
+    const char* utf8 = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
+    if (utf8 != nullptr) return Json(Json::Value(std::string(utf8, static_cast<std::size_t>(size))));
+    PyErr_Clear();  // a lone surrogate
+    throw Error(ErrorKind::value, name + " must be text that UTF-8 can hold; got " + describe(value));
+}
+
 Json scalar(const std::string& name, py::handle value) {
     if (value.is_none()) return Json(Json::Value(nullptr));
     if (py::isinstance<py::bool_>(value)) return Json(Json::Value(value.cast<bool>()));
     if (is_numpy_bool(value)) return Json(Json::Value(PyObject_IsTrue(value.ptr()) == 1));
-    if (py::isinstance<py::str>(value)) return Json(Json::Value(value.cast<std::string>()));
+    if (py::isinstance<py::str>(value)) return text(name, value);
     if (PyIndex_Check(value.ptr())) return integer(name, value);
     if (is_real(value)) return Json(Json::Value(py::float_(py::reinterpret_borrow<py::object>(value)).cast<double>()));
     throw Error(ErrorKind::type,
@@ -64,7 +72,9 @@ Json scalar_or_sequence(const std::string& name, py::handle value) {
         }
         items = value.attr("tolist")();
     }
-    if (!py::isinstance<py::list>(items) && !py::isinstance<py::tuple>(items)) return scalar(name, items);
+    const bool sequence = PySequence_Check(items.ptr()) != 0 && !py::isinstance<py::str>(items) &&
+                          !py::isinstance<py::bytes>(items) && !py::isinstance<py::bytearray>(items);
+    if (!sequence) return scalar(name, items);
     JsonArray array;
     for (const py::handle item : items) array.push_back(scalar(name + "[" + std::to_string(array.size()) + "]", item));
     return Json(Json::Value(std::move(array)));

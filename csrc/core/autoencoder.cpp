@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
@@ -54,6 +57,27 @@ std::string fitted_with(std::int64_t n_features) {
 }
 
 constexpr RowNames kRows{"X", "y", "sample_weight"};
+
+// A source whose largest weight is at least 1 and below 2. The loss does not depend on the scale of the weights, but
+// float32 does: a device multiplies gradients by them, and reads denormals as 0. Powers of two keep every bit.
+class ScaledWeights {
+public:
+    explicit ScaledWeights(const RowSource& source) : source_(source) {
+        if (source.weights == nullptr) return;
+        const std::span<const float> weights(source.weights, static_cast<std::size_t>(source.rows()));
+        const int exponent = std::ilogb(*std::ranges::max_element(weights));
+        if (exponent == 0) return;
+        scaled_.reserve(weights.size());
+        for (const float weight : weights) scaled_.push_back(std::ldexp(weight, -exponent));
+        source_.weights = scaled_.data();
+    }
+
+    const RowSource& source() const { return source_; }
+
+private:
+    RowSource source_;
+    std::vector<float> scaled_;
+};
 
 // Adam's step counts from where its moments do.
 void restart_moments(TrainingState& state) {
@@ -150,18 +174,19 @@ FitEnd Autoencoder::fit(const RowSource& training, const RowSource* validation, 
         const char* const inputs = validation->targets ? "validation_data[0]" : "validation_data";
         check_rows(*validation, {inputs, "validation_data[1]", "validation_data[2]"});
     }
+    const ScaledWeights scaled(training);
     if (validation || configuration_.validation_fraction <= 0.0) {
-        return isthmus::fit(*model_, state_, configuration_, training, validation, hooks);
+        return isthmus::fit(*model_, state_, configuration_, scaled.source(), validation, hooks);
     }
-    const HeldBack held_back(training, state_.seed, configuration_.validation_fraction);
-    return isthmus::fit(*model_, state_, configuration_, training, &held_back.validation(), hooks,
+    const HeldBack held_back(scaled.source(), state_.seed, configuration_.validation_fraction);
+    return isthmus::fit(*model_, state_, configuration_, scaled.source(), &held_back.validation(), hooks,
                         held_back.training_rows());
 }
 
 void Autoencoder::partial_fit(const RowSource& training, const Hooks& hooks) {
     const Training guard(training_);
     check_rows(training, kRows);
-    isthmus::partial_fit(*model_, state_, configuration_, training, hooks);
+    isthmus::partial_fit(*model_, state_, configuration_, ScaledWeights(training).source(), hooks);
 }
 
 void Autoencoder::check_inputs(MatrixView x) const { check_matrix(x, n_features_, fitted_with(n_features_), "X"); }
@@ -197,13 +222,13 @@ void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,
 
 double Autoencoder::evaluate(const RowSource& source) const {
     check_rows(source, kRows);
-    return isthmus::evaluate(*model_, source);
+    return isthmus::evaluate(*model_, ScaledWeights(source).source());
 }
 
 std::vector<float> Autoencoder::gradients(const RowSource& source) const {
     check_rows(source, kRows);
     std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
-    const Totals totals = model_->gradient(source, flat);
+    const Totals totals = model_->gradient(ScaledWeights(source).source(), flat);
     for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
     return flat;
 }

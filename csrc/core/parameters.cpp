@@ -41,8 +41,7 @@ ParameterLayout parameter_layout(const Widths& widths) {
         std::int64_t end = 0;
         if (__builtin_mul_overflow(rows, cols, &size) || __builtin_add_overflow(layout.flat_size, size, &end) ||
             end > kMaxFloats - kAlignment) {
-            throw Error(ErrorKind::value,
-                        takes_bytes(widths, 1.0) + " of weights; at most 2^63 - 1 can be addressed");
+            throw Error(ErrorKind::value, takes_bytes(widths, 1.0) + " of weights; at most 2^63 - 1 can be addressed");
         }
         layout.parameters.push_back({layout.flat_size, rows, cols});
         layout.flat_size = (end + kAlignment - 1) / kAlignment * kAlignment;

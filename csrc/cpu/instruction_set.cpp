@@ -43,7 +43,8 @@ const InstructionSet& find(const std::string& name, const std::string& asked_by)
 std::atomic<const InstructionSet*>& selected() {
     static std::atomic<const InstructionSet*> set = [] {
         const char* wanted = std::getenv("ISTHMUS_ISA");
-        return wanted != nullptr && *wanted != '\0' ? &find(wanted, "the environment variable ISTHMUS_ISA") : usable().back();
+        return wanted != nullptr && *wanted != '\0' ? &find(wanted, "the environment variable ISTHMUS_ISA")
+                                                    : usable().back();
     }();
     return set;
 }

@@ -124,16 +124,24 @@ struct InstructionSet {
 };
 
 #ifdef ISTHMUS_HAS_BASELINE
-namespace baseline { extern const InstructionSet kInstructionSet; }
+namespace baseline {
+extern const InstructionSet kInstructionSet;
+}
 #endif
 #ifdef ISTHMUS_HAS_AVX2
-namespace avx2 { extern const InstructionSet kInstructionSet; }
+namespace avx2 {
+extern const InstructionSet kInstructionSet;
+}
 #endif
 #ifdef ISTHMUS_HAS_AVX512
-namespace avx512 { extern const InstructionSet kInstructionSet; }
+namespace avx512 {
+extern const InstructionSet kInstructionSet;
+}
 #endif
 #ifdef ISTHMUS_HAS_NEON
-namespace neon { extern const InstructionSet kInstructionSet; }
+namespace neon {
+extern const InstructionSet kInstructionSet;
+}
 #endif
 
 // The one in use; see cpu.hpp for how it is chosen.

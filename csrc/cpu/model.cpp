@@ -26,7 +26,8 @@ void CpuModel::write(const Tensors& tensors) {
 
 void CpuModel::read(Tensors& tensors) const {
     const auto size = static_cast<std::size_t>(network_.contract_size());
-    for (auto [from, to] : {std::pair{&flat_.params, &tensors.params}, {&flat_.m, &tensors.m}, {&flat_.v, &tensors.v}}) {
+    for (auto [from, to] :
+         {std::pair{&flat_.params, &tensors.params}, {&flat_.m, &tensors.m}, {&flat_.v, &tensors.v}}) {
         to->resize(size);
         network_.unpack(*from, *to);
     }
@@ -55,8 +56,8 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
-    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), transposed_.data()}, source, range,
-                      rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
+    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), transposed_.data()}, source,
+                      range, rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
     // Forward, weight gradient and input gradient: three products, two operations each.
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
     return runner.run(threads_for(flops, thread_limit()));
@@ -72,7 +73,8 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
     totals.steps_done = 1;
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
     run_team(threads_for(flops, thread_limit()), [&](const Member& me) {
-        const GradientSum sum{network_, {flat_.params.data(), transposed_.data()}, source, Noise{}, work, gradient.data()};
+        const GradientSum sum{network_,       {flat_.params.data(), transposed_.data()}, source, Noise{}, work,
+                              gradient.data()};
         sum.run(me, rows, totals.loss_sum, totals.weight_sum);
     });
     network_.unpack(gradient, flat);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program laid out for the CPU: where each layer's panels stand in the device's own flat buffers, and the packing from
-// and to the contract's row-major layout.
+// A program laid out for the CPU: where each layer's panels stand in the device's own flat buffers, and the packing
+// from and to the contract's row-major layout.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ struct Layer {
     bool needs_z = false;
     bool input_gradient = false;  // not for the first layer
 
-    PanelLayout forward;        // {in, out}: of weight, gradient, m, v
-    PanelLayout backward;       // {out, in}: the transposed copy for dx = dz @ w
-    std::int64_t weight = 0;    // offset of the forward panels in a flat buffer
-    std::int64_t bias = 0;      // offset of the bias (padded to whole vectors)
+    PanelLayout forward;          // {in, out}: of weight, gradient, m, v
+    PanelLayout backward;         // {out, in}: the transposed copy for dx = dz @ w
+    std::int64_t weight = 0;      // offset of the forward panels in a flat buffer
+    std::int64_t bias = 0;        // offset of the bias (padded to whole vectors)
     std::int64_t transposed = 0;  // offset of the backward panels in the buffer of transposed copies
 
     std::int64_t in_stride = 0;   // of the layer's input matrix
@@ -41,8 +41,8 @@ struct WeightTile {
     std::int64_t begin, end;
 };
 
-// Inputs a weight tile covers: a multiple of every instruction set's panel, so that its transposed copy is whole panels'
-// rows, and small enough that gradient, weight and moments of a tile (4 x 8 KB) stay in L1.
+// Inputs a weight tile covers: a multiple of every instruction set's panel, so that its transposed copy is whole
+// panels' rows, and small enough that gradient, weight and moments of a tile (4 x 8 KB) stay in L1.
 inline constexpr std::int64_t kWeightTileRows = 64;
 
 class Network {

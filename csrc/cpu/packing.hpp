@@ -22,7 +22,8 @@ void for_each_panel(const PanelLayout& layout, F&& f) {
 // Panels of a matrix (depth, width).
 inline void pack(const PanelLayout& layout, MatrixView from, float* to) {
     for_each_panel(layout, [&](std::int64_t offset, std::int64_t width, std::int64_t column, std::int64_t columns) {
-        for (std::int64_t k = 0; k < layout.depth; ++k) std::copy_n(from.row(k) + column, columns, to + offset + k * width);
+        for (std::int64_t k = 0; k < layout.depth; ++k)
+            std::copy_n(from.row(k) + column, columns, to + offset + k * width);
     });
 }
 

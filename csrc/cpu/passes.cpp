@@ -46,7 +46,8 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     const auto r = static_cast<std::size_t>(row);
     network.isa().loss({network.loss(), count, layer.out, y, layer.out_stride, work.targets.data() + r,
                         work.scales.data() + r, work.errors.data() + r, dy, layer.out_stride, nullptr, 0});
-    for (std::int64_t i = row; i < row + count; ++i) work.errors[static_cast<std::size_t>(i)] /= static_cast<double>(layer.out);
+    for (std::int64_t i = row; i < row + count; ++i)
+        work.errors[static_cast<std::size_t>(i)] /= static_cast<double>(layer.out);
     if (activation == Activation::linear) return;
     for (std::int64_t i = 0; i < count; ++i) {
         const std::int64_t offset = i * layer.out_stride;
@@ -70,8 +71,9 @@ void backward(const Network& network, const float* transposed, std::int64_t row,
 
 }  // namespace
 
-void forward_backward(const Network& network, Weights weights, const RowSource& source, std::span<const std::int64_t> rows,
-                      const Noise& noise, std::int64_t begin, std::int64_t end, Workspace& work) {
+void forward_backward(const Network& network, Weights weights, const RowSource& source,
+                      std::span<const std::int64_t> rows, const Noise& noise, std::int64_t begin, std::int64_t end,
+                      Workspace& work) {
     const std::int64_t block = row_block(network);
     for (std::int64_t row = begin; row < end; row += block) {
         const std::int64_t count = end - row < block ? end - row : block;

@@ -19,8 +19,9 @@ struct Weights {
 };
 
 // Rows [begin, end) of the piece `rows` of row numbers: gather, corrupt, forward, loss, dz of every layer.
-void forward_backward(const Network& network, Weights weights, const RowSource& source, std::span<const std::int64_t> rows,
-                      const Noise& noise, std::int64_t begin, std::int64_t end, Workspace& work);
+void forward_backward(const Network& network, Weights weights, const RowSource& source,
+                      std::span<const std::int64_t> rows, const Noise& noise, std::int64_t begin, std::int64_t end,
+                      Workspace& work);
 
 // Gradient of one weight tile over the first `rows` rows of the workspace into dw (tile's rows x panel width), and, for
 // a tile that begins its panel, of the panel's bias into db.

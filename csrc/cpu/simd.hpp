@@ -82,8 +82,8 @@ ISTHMUS_INLINE IVec operator-(IVec a, IVec b) {
     return IVec(reinterpret_cast<NativeInt>(reinterpret_cast<NativeUint>(a.v) - reinterpret_cast<NativeUint>(b.v)));
 }
 
-#define ISTHMUS_COMPARE(OP)                                                     \
-    ISTHMUS_INLINE Mask operator OP(Vec a, Vec b) { return {a.v OP b.v}; }      \
+#define ISTHMUS_COMPARE(OP)                                                \
+    ISTHMUS_INLINE Mask operator OP(Vec a, Vec b) { return {a.v OP b.v}; } \
     ISTHMUS_INLINE Mask operator OP(IVec a, IVec b) { return {a.v OP b.v}; }
 ISTHMUS_COMPARE(<)
 ISTHMUS_COMPARE(<=)
@@ -130,8 +130,8 @@ ISTHMUS_INLINE void mul_hi_lo(IVec a, IVec b, IVec& hi, IVec& lo) {
     lo = IVec(reinterpret_cast<NativeInt>((even & ~upper) | (odd << 32)));
 #else
     for (int i = 0; i < kLanes; ++i) {
-        const std::uint64_t product = static_cast<std::uint64_t>(static_cast<std::uint32_t>(a.v[i])) *
-                                      static_cast<std::uint32_t>(b.v[i]);
+        const std::uint64_t product =
+            static_cast<std::uint64_t>(static_cast<std::uint32_t>(a.v[i])) * static_cast<std::uint32_t>(b.v[i]);
         hi.v[i] = static_cast<std::int32_t>(product >> 32);
         lo.v[i] = static_cast<std::int32_t>(product);
     }

@@ -32,7 +32,8 @@ constexpr double kElementwiseFlops = 16.0;
 constexpr std::int64_t kBlockRows = 64;
 
 template <class F>
-void for_each_row_block(std::int64_t rows, double flops, MutableMatrixView out, const CompileOptions& options, F&& compute) {
+void for_each_row_block(std::int64_t rows, double flops, MutableMatrixView out, const CompileOptions& options,
+                        F&& compute) {
     const int count = threads(flops, options);
     const std::int64_t stride = activation_stride(out.cols);
     Buffer scratch(kBlockRows * stride * count);
@@ -73,8 +74,8 @@ void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableM
     const double flops = product_flops(dz.rows, weight.cols, weight.rows);
     for_each_row_block(dz.rows, flops, dx, options,
                        [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
-                           isa.dense_backward_input({rows, weight.cols, weight.rows, dz.row(row), dz.stride, panels.data(),
-                                                     Activation::linear, nullptr, 0, block, stride});
+                           isa.dense_backward_input({rows, weight.cols, weight.rows, dz.row(row), dz.stride,
+                                                     panels.data(), Activation::linear, nullptr, 0, block, stride});
                        });
 }
 
@@ -102,9 +103,10 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
                 const std::int64_t top = t % tiles_down * kTile;
                 const std::int64_t width = layout.panel_width(panel);
                 const float* columns = padded.data() + panel * layout.panel;
-                isa.weight_gradient({rows, x.row(begin), x.stride, columns, stride, top, std::min(top + kTile, x.cols), width,
-                                     begin > 0, dw.data() + layout.panel_offset(panel) + top * width});
-                if (top == 0) isa.bias_gradient({rows, columns, stride, width, begin > 0, db.data() + panel * layout.panel});
+                isa.weight_gradient({rows, x.row(begin), x.stride, columns, stride, top, std::min(top + kTile, x.cols),
+                                     width, begin > 0, dw.data() + layout.panel_offset(panel) + top * width});
+                if (top == 0)
+                    isa.bias_gradient({rows, columns, stride, width, begin > 0, db.data() + panel * layout.panel});
             }
             me.wait();
         }
@@ -152,7 +154,8 @@ double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatri
     std::vector<double> sums(static_cast<std::size_t>(y.rows));
     std::vector<const float*> targets(static_cast<std::size_t>(y.rows));
     for (std::int64_t r = 0; r < y.rows; ++r) targets[static_cast<std::size_t>(r)] = target.row(r);
-    const std::vector<float> scales(static_cast<std::size_t>(std::min(kBlockRows, y.rows)), static_cast<float>(1.0 / n));
+    const std::vector<float> scales(static_cast<std::size_t>(std::min(kBlockRows, y.rows)),
+                                    static_cast<float>(1.0 / n));
     for_each_row_block(y.rows, kElementwiseFlops * n, dy, options,
                        [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
                            const auto r = static_cast<std::size_t>(row);
@@ -165,7 +168,8 @@ double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatri
 }
 
 void CpuKernels::update(const UpdateRule& rule, double learning_rate, std::int64_t step, float* param,
-                        const float* gradient, float* m, float* v, std::int64_t n, const CompileOptions& options) const {
+                        const float* gradient, float* m, float* v, std::int64_t n,
+                        const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
     const auto constants = math::make_constants(rule.optimizer, learning_rate, rule.beta_1, rule.beta_2, rule.epsilon,
                                                 rule.momentum, rule.weight_decay, step);

@@ -12,7 +12,8 @@ constexpr std::int64_t kWidestPanel = 32;  // AVX-512's
 
 }  // namespace
 
-void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum, double& weight_sum) const {
+void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum,
+                      double& weight_sum) const {
     const auto n = static_cast<std::int64_t>(rows.size());
     const std::vector<WeightTile>& tiles = network.weight_tiles();
     const auto n_tiles = static_cast<std::int64_t>(tiles.size());
@@ -45,8 +46,15 @@ void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, doub
 
 StepRunner::StepRunner(const Network& network, Parameters parameters, const RowSource& source, const StepRange& range,
                        const UpdateRule& rule, float* flat_gradient, Reducer* reducer, Stop& stop, Workspace& work)
-    : network_(network), parameters_(parameters), source_(source), range_(range), rule_(rule),
-      flat_gradient_(flat_gradient), reducer_(reducer), stop_(stop), work_(work),
+    : network_(network),
+      parameters_(parameters),
+      source_(source),
+      range_(range),
+      rule_(rule),
+      flat_gradient_(flat_gradient),
+      reducer_(reducer),
+      stop_(stop),
+      work_(work),
       tile_squares_(network.weight_tiles().size()) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
@@ -69,7 +77,8 @@ std::span<const WeightTile> StepRunner::share(const Member& me) const {
     };
     const auto begin = me.id == 0 ? 0 : cut(me.id);
     const auto end = me.id + 1 == me.count ? static_cast<std::ptrdiff_t>(cost_.size()) : cut(me.id + 1);
-    return std::span(network_.weight_tiles()).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    return std::span(network_.weight_tiles())
+        .subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
 }
 
 void StepRunner::run_member(const Member& me) {
@@ -77,9 +86,9 @@ void StepRunner::run_member(const Member& me) {
     for (std::int64_t s = 0; s < steps; ++s) {
         const auto begin = static_cast<std::size_t>(s * range_.batch_size);
         const std::size_t count = std::min(static_cast<std::size_t>(range_.batch_size), range_.rows.size() - begin);
-        const auto constants = math::make_constants(
-            rule_.optimizer, range_.learning_rates[static_cast<std::size_t>(s)], rule_.beta_1, rule_.beta_2, rule_.epsilon,
-            rule_.momentum, rule_.weight_decay, range_.first_step + s + 1);
+        const auto constants = math::make_constants(rule_.optimizer, range_.learning_rates[static_cast<std::size_t>(s)],
+                                                    rule_.beta_1, rule_.beta_2, rule_.epsilon, rule_.momentum,
+                                                    rule_.weight_decay, range_.first_step + s + 1);
         const auto rows = range_.rows.subspan(begin, count);
         const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, constants);
         if (me.id == 0) {
@@ -134,10 +143,12 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
 StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::int64_t> rows,
                                         const math::UpdateConstants& constants) {
     const Weights weights{parameters_.params, parameters_.transposed};
-    GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_.loss, batch_.weight);
+    GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_.loss,
+                                                                                     batch_.weight);
     if (me.id == 0 && reducer_ != nullptr) {
         try {
-            reducer_->reduce({flat_gradient_, static_cast<std::size_t>(network_.flat_size())}, batch_.loss, batch_.weight);
+            reducer_->reduce({flat_gradient_, static_cast<std::size_t>(network_.flat_size())}, batch_.loss,
+                             batch_.weight);
         } catch (...) {
             exception_ = std::current_exception();
             stopped_.store(true, std::memory_order_relaxed);
@@ -188,8 +199,8 @@ void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants
     if (place.bias_size > 0) finite &= update(place.bias, place.bias_size, db);
     if (!finite) diverged_.store(true, std::memory_order_relaxed);
     if (layer.input_gradient) {
-        isa.transpose(layer.forward, parameters_.params + layer.weight, tile.panel, tile.begin, tile.end, layer.backward,
-                      parameters_.transposed + layer.transposed);
+        isa.transpose(layer.forward, parameters_.params + layer.weight, tile.panel, tile.begin, tile.end,
+                      layer.backward, parameters_.transposed + layer.transposed);
     }
 }
 

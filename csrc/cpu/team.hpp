@@ -35,7 +35,7 @@ struct Member {
 // The body must not throw: a member that left would leave the others at the barrier.
 void run_team(int threads, const std::function<void(const Member&)>& body);
 
-// Threads worth waking for this much arithmetic: one for each 0.4 MFLOP, at most `limit`. Never changes a bit.
+// Threads worth waking for this much arithmetic: one for each MFLOP, at most `limit`. Never changes a bit.
 int threads_for(double flops, int limit);
 
 }  // namespace isthmus::cpu

@@ -16,8 +16,11 @@ inline constexpr std::int64_t kPieceRows = 1024;
 
 struct Workspace {
     Workspace(const Network& network, std::int64_t rows)
-        : rows(rows), x(rows * network.layers().front().in_stride), errors(static_cast<std::size_t>(rows)),
-          scales(static_cast<std::size_t>(rows)), targets(static_cast<std::size_t>(rows)) {
+        : rows(rows),
+          x(rows * network.layers().front().in_stride),
+          errors(static_cast<std::size_t>(rows)),
+          scales(static_cast<std::size_t>(rows)),
+          targets(static_cast<std::size_t>(rows)) {
         for (const Layer& layer : network.layers()) {
             y.emplace_back(rows * layer.out_stride);
             dz.emplace_back(rows * layer.out_stride);
@@ -25,9 +28,9 @@ struct Workspace {
     }
 
     std::int64_t rows;
-    Buffer x;                 // gathered input, corrupted when there is noise
-    std::vector<Buffer> y;    // output of each layer
-    std::vector<Buffer> dz;   // holds z between forward and backward where the activation needs it
+    Buffer x;                // gathered input, corrupted when there is noise
+    std::vector<Buffer> y;   // output of each layer
+    std::vector<Buffer> dz;  // holds z between forward and backward where the activation needs it
     std::vector<double> errors;
     std::vector<float> scales;
     std::vector<const float*> targets;

@@ -51,8 +51,8 @@ struct Program {
     std::int64_t n_features = 0;
     std::vector<Op> ops;
     std::vector<Parameter> parameters;
-    std::int64_t flat_size = 0;   // floats in each flat buffer, a multiple of 16
-    std::size_t code_op = 0;      // the output of this op is the code
+    std::int64_t flat_size = 0;  // floats in each flat buffer, a multiple of 16
+    std::size_t code_op = 0;     // the output of this op is the code
     Loss loss = Loss::mse;
 
     // Width of the input of an op; width(ops.size()) is the width of the output.
@@ -95,17 +95,15 @@ struct Noise {
 };
 
 struct StepRange {
-    std::int64_t first_step = 0;               // optimizer steps taken before this range; Adam's t starts at first_step + 1
-    std::int64_t batch_size = 0;               // rows of every step but perhaps the last
-    std::span<const std::int64_t> rows;        // row numbers in order; ceil(rows / batch_size) steps
-    std::span<const double> learning_rates;    // one a step
+    std::int64_t first_step = 0;         // optimizer steps taken before this range; Adam's t starts at first_step + 1
+    std::int64_t batch_size = 0;         // rows of every step but perhaps the last
+    std::span<const std::int64_t> rows;  // row numbers in order; ceil(rows / batch_size) steps
+    std::span<const double> learning_rates;  // one a step
     Noise noise;
     double loss_sum = 0.0;    // of the epoch's steps before this range: Totals go on from them, step by step, so that
     double weight_sum = 0.0;  // an epoch that was interrupted has the same bits as one that was not
 
-    std::int64_t steps() const {
-        return (static_cast<std::int64_t>(rows.size()) + batch_size - 1) / batch_size;
-    }
+    std::int64_t steps() const { return (static_cast<std::int64_t>(rows.size()) + batch_size - 1) / batch_size; }
 };
 
 enum class Status : std::uint8_t {

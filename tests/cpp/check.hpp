@@ -66,9 +66,10 @@ inline int run() {
 }  // namespace check
 
 #define CHECK(condition) ::check::report(static_cast<bool>(condition), __FILE__, __LINE__, #condition)
-#define CHECK_THROWS(expression, kind) ::check::throws([&] { (void)(expression); }, kind, __FILE__, __LINE__, #expression)
-#define TEST(name)                                                            \
-    static void test_##name();                                                \
+#define CHECK_THROWS(expression, kind) \
+    ::check::throws([&] { (void)(expression); }, kind, __FILE__, __LINE__, #expression)
+#define TEST(name)                                                              \
+    static void test_##name();                                                  \
     static const ::check::Registration registration_##name(#name, test_##name); \
     static void test_##name()
 

@@ -219,3 +219,27 @@ TEST(a_reducer_that_throws_leaves_what_was_kept) {
         }
     }
 }
+
+TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
+    const Rows rows = make_rows(50, 4);
+    const RowSource source = rows.source();
+    for (const Device* device : devices()) {
+        Trained trained(*device, noisy(), 4);
+        PlantNan plant(5);
+        GuardedSteps steps(*trained.model, trained.state,
+                           {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &plant});
+        StopAtStep stop(plant, 3);
+        StopAtCall never(INT64_MAX);
+        CHECK(steps.run(std::vector<double>(7, 0.01), stop) == Status::stopped && trained.state.step == 3);
+        CHECK_THROWS(steps.run(std::vector<double>(4, 0.01), never), ErrorKind::divergence);
+        Trained expected(*device, noisy(), 4);
+        PlantNan counter(-1);
+        GuardedSteps again(*expected.model, expected.state,
+                           {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &counter});
+        again.run(std::vector<double>(5, 0.01), never);
+        trained.model->read(trained.state.tensors);
+        expected.model->read(expected.state.tensors);
+        CHECK(trained.state.step == 5 && same_tensors(trained.state.tensors, expected.state.tensors));
+        CHECK(same_progress(trained.state, expected.state));
+    }
+}

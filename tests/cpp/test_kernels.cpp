@@ -36,7 +36,8 @@ struct Matrix {
 Matrix integers(std::int64_t rows, std::int64_t cols, int salt) {
     Matrix m(rows, cols, kNaN);
     for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t c = 0; c < cols; ++c) m.at(r, c) = static_cast<float>((r * 7 + c * 13 + salt * 5 + r * c) % 9 - 4);
+        for (std::int64_t c = 0; c < cols; ++c)
+            m.at(r, c) = static_cast<float>((r * 7 + c * 13 + salt * 5 + r * c) % 9 - 4);
     }
     return m;
 }
@@ -71,7 +72,8 @@ void for_each_instruction_set(F&& f) {
 
 std::vector<float> patterned(std::int64_t size, double scale) {
     std::vector<float> x(static_cast<std::size_t>(size));
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(scale * std::sin(0.37 * static_cast<double>(i) + 1.0));
+    for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] = static_cast<float>(scale * std::sin(0.37 * static_cast<double>(i) + 1.0));
     return x;
 }
 
@@ -211,9 +213,12 @@ TEST(plans_and_threads_give_the_same_bits) {
             for (const std::int64_t batch : {1, 7, 64, 1500}) {
                 const auto fused = train_odd_network(Activation::relu, widths, batch, 1, StepPlan::fused, {});
                 for (const int threads : {1, 2, 3, 7}) {
-                    CHECK(same_bits(fused, train_odd_network(Activation::relu, widths, batch, threads, StepPlan::fused, {})));
-                    CHECK(same_bits(fused, train_odd_network(Activation::relu, widths, batch, threads, StepPlan::split, {})));
-                    CHECK(same_bits(fused, train_odd_network(Activation::relu, widths, batch, threads, StepPlan::automatic, 1e30)));
+                    CHECK(same_bits(fused,
+                                    train_odd_network(Activation::relu, widths, batch, threads, StepPlan::fused, {})));
+                    CHECK(same_bits(fused,
+                                    train_odd_network(Activation::relu, widths, batch, threads, StepPlan::split, {})));
+                    CHECK(same_bits(
+                        fused, train_odd_network(Activation::relu, widths, batch, threads, StepPlan::automatic, 1e30)));
                 }
                 CHECK(!same_bits(fused, train_odd_network(Activation::relu, widths, batch, 1, StepPlan::split, 1e-3)));
             }
@@ -252,9 +257,11 @@ TEST(a_rows_output_does_not_depend_on_the_others) {
             std::vector<double> part_errors(errors.size());
             for (std::int64_t r = 0; r < n; r += chunk) {
                 const std::int64_t rows = std::min(chunk, n - r);
-                model->run(0, program.ops.size(), {x.data() + r * 123, rows, 123, 123}, {parts.data() + r * 123, rows, 123, 123});
-                model->row_errors({{x.data() + r * 123, rows, 123, 123}, {}, nullptr},
-                                  std::span(part_errors).subspan(static_cast<std::size_t>(r), static_cast<std::size_t>(rows)), {});
+                model->run(0, program.ops.size(), {x.data() + r * 123, rows, 123, 123},
+                           {parts.data() + r * 123, rows, 123, 123});
+                model->row_errors(
+                    {{x.data() + r * 123, rows, 123, 123}, {}, nullptr},
+                    std::span(part_errors).subspan(static_cast<std::size_t>(r), static_cast<std::size_t>(rows)), {});
             }
             CHECK(same_bits(whole, parts));
             CHECK(errors == part_errors);
@@ -274,9 +281,7 @@ TEST(the_callers_floating_point_mode_comes_back) {
 #endif
 }
 
-TEST(an_unknown_instruction_set_is_refused) {
-    CHECK_THROWS(cpu::use_instruction_set("avx9000"), ErrorKind::value);
-}
+TEST(an_unknown_instruction_set_is_refused) { CHECK_THROWS(cpu::use_instruction_set("avx9000"), ErrorKind::value); }
 
 TEST(the_first_non_finite_element_is_found) {
     for_each_instruction_set([&] {

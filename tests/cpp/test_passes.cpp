@@ -2,6 +2,7 @@
 // Single passes on every device: partial_fit, evaluate, row weights, noise, subsets of rows; and each device's training
 // against the reference.
 #include "check.hpp"
+#include "core/configuration.hpp"
 #include "core/evaluation.hpp"
 #include "math/names.hpp"
 #include "training_fixture.hpp"
@@ -125,7 +126,7 @@ TEST(batches_larger_than_the_data_are_one_batch) {
         configuration.batch_size = 6;
         Trained exact(*device, configuration, 5);
         exact.fit(rows.source());
-        configuration.batch_size = std::int64_t{1} << 62;
+        configuration.batch_size = INT64_MAX;
         Trained large(*device, configuration, 5);
         large.fit(rows.source());
         CHECK(same_tensors(exact.state.tensors, large.state.tensors) && large.state.step == 3);
@@ -157,6 +158,32 @@ TEST(epochs_beyond_counting_are_refused) {
         trained.state.step = INT64_MAX - 8;
         CHECK_THROWS(trained.fit(rows.source()), ErrorKind::value);
         CHECK(trained.state.step_in_epoch == 1 && trained.stored());
+    }
+}
+
+TEST(noise_is_that_of_seed_and_epoch) {
+    const Rows rows = make_rows(16, 5);
+    const std::vector<std::int64_t> order{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const std::vector<double> rates(2, 0.01);
+    for (const Device* device : devices()) {
+        Configuration configuration = small_configuration();
+        configuration.shuffle = false;
+        configuration.input_noise = 0.2;
+        Trained trained(*device, configuration, 5, /*seed=*/0x123456789abcU);
+        Trained by_hand(*device, configuration, 5, /*seed=*/0x123456789abcU);
+        trained.fit_epochs(3, rows.source());
+        StopAtCall never(INT64_MAX);
+        for (std::uint32_t epoch = 0; epoch < 3; ++epoch) {
+            StepRange range;
+            range.first_step = 2 * epoch;
+            range.batch_size = 8;
+            range.rows = order;
+            range.learning_rates = rates;
+            range.noise = {NoiseKind::gaussian, 0.2F, 0x123456789abcU, epoch};
+            by_hand.model->train(rows.source(), range, update_rule(configuration), nullptr, never);
+        }
+        by_hand.model->read(by_hand.state.tensors);
+        CHECK(same_tensors(trained.state.tensors, by_hand.state.tensors));
     }
 }
 

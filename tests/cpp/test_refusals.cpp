@@ -139,18 +139,25 @@ TEST(a_fitted_network_cannot_be_configured_into_another) {
         const auto changed = [&](const std::string& message, auto&& change) {
             Configuration configuration = now;
             change(configuration);
-            refuses(model, message, [&] { model.configure(configuration); });
+            refuses(model, message + "; on a model that goes on training it cannot change",
+                    [&] { model.configure(configuration); });
         };
-        const std::string fit = " cannot change on a fitted model: the weights would not fit";
-        const std::string part = " cannot change on a fitted model: it is part of the network";
-        changed("encoder_layers" + fit, [](Configuration& c) { c.encoder_layers = {7, 2}; });
-        changed("encoder_layers" + fit, [](Configuration& c) { c.encoder_layers = {7}; });
-        changed("encoder_layers" + fit, [](Configuration& c) { c.encoder_layers.reset(); });
-        changed("decoder_layers" + fit, [](Configuration& c) { c.decoder_layers = {8}; });
-        changed("activation" + part, [](Configuration& c) { c.activation = Activation::relu; });
-        changed("code_activation" + part, [](Configuration& c) { c.code_activation = Activation::relu; });
-        changed("output_activation" + part, [](Configuration& c) { c.output_activation = Activation::relu; });
-        changed("loss" + part, [](Configuration& c) { c.loss = Loss::mae; });
-        changed("precision" + part, [](Configuration& c) { c.precision = Precision::tf32; });
+        changed("encoder_layers is [7,2], but this model was made with [7,3]",
+                [](Configuration& c) { c.encoder_layers = {7, 2}; });
+        changed("encoder_layers is [7], but this model was made with [7,3]",
+                [](Configuration& c) { c.encoder_layers = {7}; });
+        changed("encoder_layers is null, but this model was made with [7,3]",
+                [](Configuration& c) { c.encoder_layers.reset(); });
+        changed("decoder_layers is [8], but this model was made with null",
+                [](Configuration& c) { c.decoder_layers = {8}; });
+        changed("activation is \"relu\", but this model was made with \"tanh\"",
+                [](Configuration& c) { c.activation = Activation::relu; });
+        changed("code_activation is \"relu\", but this model was made with \"linear\"",
+                [](Configuration& c) { c.code_activation = Activation::relu; });
+        changed("output_activation is \"relu\", but this model was made with null",
+                [](Configuration& c) { c.output_activation = Activation::relu; });
+        changed("loss is \"mae\", but this model was made with \"mse\"", [](Configuration& c) { c.loss = Loss::mae; });
+        changed("precision is \"tf32\", but this model was made with \"float32\"",
+                [](Configuration& c) { c.precision = Precision::tf32; });
     }
 }

@@ -212,6 +212,39 @@ TEST(interrupted_anywhere_and_continued_is_uninterrupted) {
     }
 }
 
+TEST(a_schedule_counts_the_steps_that_are_left) {
+    const Rows rows = make_rows(20, 5);  // 3 steps an epoch
+    for (const Device* device : devices()) {
+        Configuration configuration = small_configuration();
+        configuration.learning_rate_schedule = Schedule::linear;
+        Trained trained(*device, configuration, 5);
+        StopAtCall stop(2);
+        Hooks hooks;
+        hooks.stop = &stop;
+        CHECK(trained.fit(rows.source(), nullptr, hooks) == FitEnd::stopped && trained.state.step == 1);
+        trained.fit_epochs(2, rows.source());  // the 2 that are left of this epoch and 3 more
+        const std::vector<double>& rates = trained.state.history.learning_rate;
+        CHECK(rates.size() == 2 && std::abs(rates[0] - 0.008) < 1e-17 && std::abs(rates[1] - 0.002) < 1e-17);
+    }
+}
+
+TEST(best_weights_of_an_interrupted_fit_stay_when_they_are_not_wanted) {
+    const Rows rows = make_rows(16, 5);
+    const Opposite validation(rows);
+    for (const Device* device : devices()) {
+        Trained trained(*device, watching(50), 5);
+        Hooks hooks;
+        hooks.on_epoch_end = [](const EpochInfo& info) { return info.epoch == 2; };
+        CHECK(trained.fit(rows.source(), &validation.source, hooks) == FitEnd::stopped);
+        CHECK(!trained.state.best_params.empty());
+        trained.configuration.restore_best = false;
+        CHECK(trained.fit(rows.source(), &validation.source) == FitEnd::early && trained.state.epoch == 4);
+        Trained four(*device, watching(4), 5);
+        four.fit(rows.source());
+        CHECK(same_tensors(trained.state.tensors, four.state.tensors));
+    }
+}
+
 TEST(what_stop_throws_passes_after_the_state_is_stored) {
     const Rows rows = make_rows(20, 5);
     for (const Device* device : devices()) {
