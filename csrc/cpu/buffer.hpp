@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// A zeroed, 64-byte-aligned array of floats that owns its memory.
+// A zeroed, aligned array of floats that owns its memory. Large ones ask for huge pages: a product walks down the rows
+// of a wide matrix, and with pages of 4 KB every row of it is on another one.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -15,8 +20,13 @@ public:
     Buffer() = default;
     explicit Buffer(std::int64_t size) : size_(size) {
         if (size == 0) return;
+        if (size > std::numeric_limits<std::int64_t>::max() / 8) throw std::bad_array_new_length();
         const auto bytes = static_cast<std::size_t>(size) * sizeof(float);
-        data_ = static_cast<float*>(::operator new(bytes, std::align_val_t{64}));
+        const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
+        const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+        data_ = static_cast<float*>(std::aligned_alloc(alignment, rounded));
+        if (data_ == nullptr) throw std::bad_alloc();
+        if (alignment == kHugePage) madvise(data_, rounded, MADV_HUGEPAGE);  // a wish: the pages may stay small
         std::memset(data_, 0, bytes);
     }
     Buffer(Buffer&& other) noexcept
@@ -28,7 +38,7 @@ public:
     }
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
-    ~Buffer() { ::operator delete(data_, std::align_val_t{64}); }
+    ~Buffer() { std::free(data_); }
 
     float* data() { return data_; }
     const float* data() const { return data_; }
@@ -40,6 +50,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t kHugePage = std::size_t{1} << 21;
+
     float* data_ = nullptr;
     std::int64_t size_ = 0;
 };

@@ -34,9 +34,12 @@ Network::Network(const Program& program, const InstructionSet& isa)
         layer.out_stride = activation_stride(layer.out);
         widest_stride_ = std::max({widest_stride_, layer.in_stride, layer.out_stride});
         multiply_adds_ += layer.in * layer.out;
-        for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
-            for (std::int64_t begin = 0; begin < layer.in; begin += kWeightTileRows) {
-                weight_tiles_.push_back({i, p, begin, std::min(begin + kWeightTileRows, layer.in)});
+        for (std::int64_t group = 0; group < layer.in; group += kWeightGroupRows) {
+            const std::int64_t group_end = std::min(group + kWeightGroupRows, layer.in);
+            for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
+                for (std::int64_t begin = group; begin < group_end; begin += kWeightTileRows) {
+                    weight_tiles_.push_back({i, p, begin, std::min(begin + kWeightTileRows, layer.in)});
+                }
             }
         }
         layers_.push_back(layer);

@@ -45,6 +45,9 @@ struct WeightTile {
 // panels' rows, and small enough that gradient, weight and moments of a tile (4 x 8 KB) stay in L1.
 inline constexpr std::int64_t kWeightTileRows = 64;
 
+// Inputs that all panels are taken over before the next: their columns of a batch of 512 rows (512 KB) stay in L2.
+inline constexpr std::int64_t kWeightGroupRows = 256;
+
 class Network {
 public:
     Network(const Program& program, const InstructionSet& isa);

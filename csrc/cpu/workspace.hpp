@@ -36,10 +36,13 @@ struct Workspace {
     std::vector<const float*> targets;
 };
 
-// Rows taken through all layers while they are in L2: between two and eight register tiles' worth.
+// Rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block is what
+// leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
 inline std::int64_t row_block(const Network& network) {
     const std::int64_t tile = network.isa().tile_rows;
-    const std::int64_t fitting = (std::int64_t{1} << 18) / network.widest_stride();
+    constexpr std::int64_t kFloatsInL2 = std::int64_t{1} << 18;
+    if (network.multiply_adds() > kFloatsInL2) return 18 * tile;
+    const std::int64_t fitting = kFloatsInL2 / network.widest_stride();
     return fitting < 2 * tile ? 2 * tile : fitting > 8 * tile ? 8 * tile : fitting;
 }
 
