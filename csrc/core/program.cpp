@@ -7,13 +7,6 @@
 
 namespace isthmus {
 
-std::int64_t Program::width(std::size_t op) const {
-    if (op == 0) return n_features;
-    const Dense& below = std::get<Dense>(ops[op - 1]);
-    const Parameter& weight = parameters[below.weight];
-    return below.transposed ? weight.cols : weight.rows;
-}
-
 Program build_program(const Configuration& configuration, std::int64_t n_features) {
     const Widths widths = resolve_widths(configuration, n_features);
     ParameterLayout layout = parameter_layout(widths);

@@ -8,13 +8,17 @@
 
 #include <cstdint>
 
+#include "math/host_device.hpp"  // ISTHMUS_HD: every instruction set includes this file, and none may leave a copy
+
 namespace isthmus::cpu {
 
-inline std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+ISTHMUS_HD std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
 
 // Row stride of an activation matrix: whole cache lines, and an odd number of them, so that a column walks through all
 // sets of a cache instead of hitting a few.
-inline std::int64_t activation_stride(std::int64_t width) {
+ISTHMUS_HD std::int64_t activation_stride(std::int64_t width) {
     const std::int64_t lines = round_up(width, 16) / 16;
     return (lines | 1) * 16;
 }
@@ -25,11 +29,11 @@ struct PanelLayout {
     std::int64_t lanes = 0;  // floats in a vector
     std::int64_t panel = 0;  // floats in a full panel's row, a multiple of lanes
 
-    std::int64_t count() const { return (width + panel - 1) / panel; }
-    std::int64_t padded_width() const { return round_up(width, lanes); }
-    std::int64_t size() const { return depth * padded_width(); }
-    std::int64_t panel_offset(std::int64_t p) const { return p * panel * depth; }
-    std::int64_t panel_width(std::int64_t p) const {
+    ISTHMUS_HD std::int64_t count() const { return (width + panel - 1) / panel; }
+    ISTHMUS_HD std::int64_t padded_width() const { return round_up(width, lanes); }
+    ISTHMUS_HD std::int64_t size() const { return depth * padded_width(); }
+    ISTHMUS_HD std::int64_t panel_offset(std::int64_t p) const { return p * panel * depth; }
+    ISTHMUS_HD std::int64_t panel_width(std::int64_t p) const {
         const std::int64_t rest = padded_width() - p * panel;
         return rest < panel ? rest : panel;
     }

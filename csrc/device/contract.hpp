@@ -56,7 +56,12 @@ struct Program {
     Loss loss = Loss::mse;
 
     // Width of the input of an op; width(ops.size()) is the width of the output.
-    std::int64_t width(std::size_t op) const;
+    std::int64_t width(std::size_t op) const {
+        if (op == 0) return n_features;
+        const Dense& below = std::get<Dense>(ops[op - 1]);
+        const Parameter& weight = parameters[below.weight];
+        return below.transposed ? weight.cols : weight.rows;
+    }
 };
 
 // ---- settings of an update ----------------------------------------------------------------------------------------
