@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +21,5 @@ void use_instruction_set(const std::string& name);
 
 // Threads that n_threads = 0 stands for: affinity, cgroup quota and OMP_NUM_THREADS respected.
 int default_threads();
-
-// First NaN or infinity in row order.
-std::optional<Position> find_non_finite(MatrixView rows);
 
 }  // namespace isthmus::cpu

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU device: what it can do, and the scans that need its instruction set.
+// The CPU device: what it can do.
 #include <string>
 
 #include "cpu/cpu.hpp"
-#include "cpu/floating_point.hpp"
-#include "cpu/isa.hpp"
 #include "cpu/model.hpp"
 #include "cpu/single_kernels.hpp"
 #include "math/names.hpp"
@@ -36,15 +34,6 @@ private:
 const Device& device() {
     static const CpuDevice cpu;
     return cpu;
-}
-
-std::optional<Position> find_non_finite(MatrixView rows) {
-    const FloatingPointScope mode;
-    const InstructionSet& isa = active_instruction_set();
-    for (std::int64_t r = 0; r < rows.rows; ++r) {
-        if (const std::int64_t c = isa.find_non_finite(rows.row(r), rows.cols); c >= 0) return Position{r, c};
-    }
-    return std::nullopt;
 }
 
 }  // namespace isthmus::cpu

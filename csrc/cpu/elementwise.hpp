@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that is not a product: losses, activations on their own, the optimizer's update, noise, scans.
+// Everything that is not a product: losses, activations on their own, the optimizer's update, noise.
 //
 // Included by kernels.cpp only, once for each instruction set.
 #pragma once
@@ -127,20 +127,6 @@ static double sum_of_squares(const float* x, std::int64_t n, float scale) {
         sum[i & 7] += g * g;
     }
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-}
-
-static std::int64_t find_non_finite(const float* x, std::int64_t n) {
-    constexpr std::int64_t kBlock = 64 * kLanes;
-    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-        const std::int64_t end = begin + kBlock < n ? begin + kBlock : n;
-        Vec bad(0.0F);
-        for (std::int64_t i = begin; i < end; i += kLanes) bad = fma(load_part(x + i, end - i), Vec(0.0F), bad);
-        if (sum_lanes(bad) == 0.0) continue;
-        for (std::int64_t i = begin; i < end; ++i) {
-            if ((__builtin_bit_cast(std::uint32_t, x[i]) & 0x7f800000U) == 0x7f800000U) return i;
-        }
-    }
-    return -1;
 }
 
 // Each lane makes the four numbers of one group of features; interleaving puts them back in order.

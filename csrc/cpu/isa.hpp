@@ -119,8 +119,6 @@ struct InstructionSet {
     // Rows [k_begin, k_end) of one panel of `source`, transposed into `target`.
     void (*transpose)(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
                       std::int64_t k_end, const PanelLayout& target, float* to);
-    // Index of the first NaN or infinity, or -1.
-    std::int64_t (*find_non_finite)(const float* x, std::int64_t n);
 };
 
 #ifdef ISTHMUS_HAS_BASELINE

@@ -26,7 +26,6 @@ const InstructionSet kInstructionSet = {
     .corrupt = corrupt,
     .sum_of_squares = sum_of_squares,
     .transpose = transpose,
-    .find_non_finite = find_non_finite,
 };
 
 }  // namespace isthmus::cpu::ISTHMUS_ISA

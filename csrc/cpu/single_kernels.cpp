@@ -9,6 +9,7 @@
 #include "cpu/isa.hpp"
 #include "cpu/packing.hpp"
 #include "cpu/team.hpp"
+#include "cpu/workspace.hpp"
 #include "math/activations.hpp"
 #include "math/optimizers.hpp"
 #include "math/registry.hpp"
@@ -83,28 +84,27 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
                                        const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
     const PanelLayout layout{x.cols, dz.cols, isa.lanes, isa.panel};
-    constexpr std::int64_t kPiece = 1024;  // rows whose padded dz is at hand at a time
     const std::int64_t stride = activation_stride(dz.cols);
-    Buffer padded(std::min(kPiece, dz.rows) * stride);
+    Buffer padded(std::min(kPieceRows, dz.rows) * stride);
     Buffer dw(layout.size());
     Buffer db(layout.padded_width());
-    constexpr std::int64_t kTile = 64;
-    const std::int64_t tiles_down = (x.cols + kTile - 1) / kTile;
+    const std::int64_t tiles_down = (x.cols + kWeightTileRows - 1) / kWeightTileRows;
     const std::int64_t tiles = tiles_down * layout.count();
     run_team(threads(product_flops(x.rows, x.cols, dz.cols), options), [&](const Member& me) {
-        for (std::int64_t begin = 0; begin < x.rows; begin += kPiece) {
-            const std::int64_t rows = std::min(kPiece, x.rows - begin);
+        for (std::int64_t begin = 0; begin < x.rows; begin += kPieceRows) {
+            const std::int64_t rows = std::min(kPieceRows, x.rows - begin);
             for (std::int64_t r = me.begin(rows); r < me.end(rows); ++r) {
                 std::copy_n(dz.row(begin + r), dz.cols, padded.data() + r * stride);
             }
             me.wait();
             for (std::int64_t t = me.begin(tiles); t < me.end(tiles); ++t) {
                 const std::int64_t panel = t / tiles_down;
-                const std::int64_t top = t % tiles_down * kTile;
+                const std::int64_t top = t % tiles_down * kWeightTileRows;
                 const std::int64_t width = layout.panel_width(panel);
                 const float* columns = padded.data() + panel * layout.panel;
-                isa.weight_gradient({rows, x.row(begin), x.stride, columns, stride, top, std::min(top + kTile, x.cols),
-                                     width, begin > 0, dw.data() + layout.panel_offset(panel) + top * width});
+                isa.weight_gradient({rows, x.row(begin), x.stride, columns, stride, top,
+                                     std::min(top + kWeightTileRows, x.cols), width, begin > 0,
+                                     dw.data() + layout.panel_offset(panel) + top * width});
                 if (top == 0)
                     isa.bias_gradient({rows, columns, stride, width, begin > 0, db.data() + panel * layout.panel});
             }

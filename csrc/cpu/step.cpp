@@ -94,7 +94,7 @@ void StepRunner::run_member(const Member& me) {
         if (me.id == 0) {
             if (!std::isfinite(sums.loss)) diverged_.store(true, std::memory_order_relaxed);
             try {
-                if (stop_.requested()) stopped_.store(true, std::memory_order_relaxed);
+                if (reduce_failed_ || stop_.requested()) stopped_.store(true, std::memory_order_relaxed);
             } catch (...) {
                 exception_ = std::current_exception();
                 stopped_.store(true, std::memory_order_relaxed);
@@ -151,12 +151,12 @@ StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::i
                              batch_.weight);
         } catch (...) {
             exception_ = std::current_exception();
-            stopped_.store(true, std::memory_order_relaxed);
+            reduce_failed_ = true;
         }
     }
     me.wait();
     const Sums sums = batch_;
-    if (sums.weight == 0.0 || stopped_.load(std::memory_order_relaxed)) return sums;  // stopped: reduce threw
+    if (sums.weight == 0.0 || reduce_failed_) return sums;
 
     const auto scale = static_cast<float>(1.0 / sums.weight);
     float clip = 1.0F;

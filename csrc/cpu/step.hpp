@@ -78,7 +78,10 @@ private:
     std::vector<double> tile_squares_;  // split plan: one a weight tile
     std::vector<std::int64_t> cost_;    // running cost of the weight tiles
     std::atomic<bool> diverged_{false};
+    // Set when this member's share of the step is done and read behind the step's last barrier only: a member that is
+    // behind must not see it in the middle of its own share.
     std::atomic<bool> stopped_{false};
+    bool reduce_failed_ = false;    // written by the first member between two barriers
     std::exception_ptr exception_;  // from Stop or Reducer, for the caller
 };
 

@@ -17,7 +17,6 @@ struct Linear {
     static constexpr Activation id = Activation::linear;
     static constexpr std::string_view name = "linear";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return z;
@@ -32,7 +31,6 @@ struct Relu {
     static constexpr Activation id = Activation::relu;
     static constexpr std::string_view name = "relu";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return max(T(0.0F), z);
@@ -47,7 +45,6 @@ struct LeakyRelu {
     static constexpr Activation id = Activation::leaky_relu;
     static constexpr std::string_view name = "leaky_relu";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = true;
     static constexpr float slope = 0.01F;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
@@ -64,7 +61,6 @@ struct Elu {
     static constexpr Activation id = Activation::elu;
     static constexpr std::string_view name = "elu";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return select(z > T(0.0F), z, expm1_of_nonpositive(min(T(0.0F), z)));
@@ -81,7 +77,6 @@ struct Gelu {
     static constexpr Activation id = Activation::gelu;
     static constexpr std::string_view name = "gelu";
     static constexpr bool needs_z = true;
-    static constexpr bool zero_at_zero = true;
 
     // Phi(-a), a >= 0
     template <class T>
@@ -107,7 +102,6 @@ struct Silu {
     static constexpr Activation id = Activation::silu;
     static constexpr std::string_view name = "silu";
     static constexpr bool needs_z = true;
-    static constexpr bool zero_at_zero = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return max(T(-200.0F), z) * sigmoid(z);
@@ -129,7 +123,6 @@ struct Softplus {
     static constexpr Activation id = Activation::softplus;
     static constexpr std::string_view name = "softplus";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = false;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return softplus(z);
@@ -145,7 +138,6 @@ struct Sigmoid {
     static constexpr Activation id = Activation::sigmoid;
     static constexpr std::string_view name = "sigmoid";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = false;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return sigmoid(z);
@@ -160,7 +152,6 @@ struct Tanh {
     static constexpr Activation id = Activation::tanh;
     static constexpr std::string_view name = "tanh";
     static constexpr bool needs_z = false;
-    static constexpr bool zero_at_zero = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
         return tanh(z);

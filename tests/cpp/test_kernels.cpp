@@ -283,14 +283,37 @@ TEST(the_callers_floating_point_mode_comes_back) {
 
 TEST(an_unknown_instruction_set_is_refused) { CHECK_THROWS(cpu::use_instruction_set("avx9000"), ErrorKind::value); }
 
-TEST(the_first_non_finite_element_is_found) {
-    for_each_instruction_set([&] {
-        for (const std::int64_t cols : kSizes) {
-            Matrix x = integers(3, cols, 1);
-            CHECK(!cpu::find_non_finite(x.view()));
-            x.at(1, cols - 1) = std::numeric_limits<float>::infinity();
-            const auto position = cpu::find_non_finite(x.view());
-            CHECK(position && position->row == 1 && position->col == cols - 1);
-        }
-    });
+TEST(a_stop_leaves_a_whole_step) {
+    struct Always final : Stop {
+        bool requested() override { return true; }
+    };
+    const Program program = build_program(Configuration{}, 300);
+    constexpr std::int64_t kBatch = 64;  // 16 MFLOP a step: enough for four threads
+    const std::vector<float> x = patterned(2 * kBatch * 300, 1.0);
+    std::vector<std::int64_t> rows(2 * kBatch);
+    std::iota(rows.begin(), rows.end(), std::int64_t{0});
+    const std::vector<double> rates(2, 1e-2);
+    const auto after_one_step = [&](int threads, StepPlan plan) {
+        CompileOptions options;
+        options.n_threads = threads;
+        options.step_plan = plan;
+        const auto model = cpu::device().compile(program, options);
+        model->write({initial_weights(program, 7), {}, {}});
+        StepRange range;
+        range.batch_size = kBatch;
+        range.rows = rows;
+        range.learning_rates = rates;
+        Always stop;
+        const RowSource source{{x.data(), 2 * kBatch, 300, 300}, {}, nullptr};
+        const Totals totals = model->train(source, range, UpdateRule{}, nullptr, stop);
+        CHECK(totals.status == Status::stopped && totals.steps_done == 1);
+        Tensors tensors;
+        model->read(tensors);
+        return tensors.params;
+    };
+    const auto whole = after_one_step(1, StepPlan::fused);
+    for (int i = 0; i < 300; ++i) {  // a thread must fall behind the one that asks Stop
+        CHECK(same_bits(whole, after_one_step(4, StepPlan::split)));
+        CHECK(same_bits(whole, after_one_step(4, StepPlan::fused)));
+    }
 }
