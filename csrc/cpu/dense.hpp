@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three products of a dense layer, each a walk of the GEMM tile with an epilogue on the tile while it is in L1.
+// The three products of a dense layer, each a walk of the GEMM tile with an epilogue in registers, or on the tile while
+// it is in L1.
 //
 // Included by kernels.cpp only, once for each instruction set.
 #pragma once
 
 #include "cpu/gemm_tile.hpp"
 #include "cpu/isa.hpp"
+#include "cpu/vector_group.hpp"
 #include "math/activations.hpp"
 #include "math/registry.hpp"
 
 namespace isthmus::cpu::ISTHMUS_ISA {
 
 alignas(64) static constexpr float kZeros[kPanel] = {};
+
+template <class Act>
+struct Activate {
+    static constexpr bool reads_kept = false;
+    ISTHMUS_INLINE static Vec apply(Vec z) { return Act::forward(z); }
+};
+
+template <class Act>
+struct TimesDerivative {
+    static constexpr bool reads_kept = true;
+    ISTHMUS_INLINE static Vec apply(Vec dy, Vec kept) { return dy * Act::derivative(kept); }
+};
 
 // Calls tile(row, height) over the rows, tops first.
 template <class F>
@@ -25,51 +39,120 @@ ISTHMUS_INLINE void for_each_tile(std::int64_t rows, F&& tile) {
     }
 }
 
-// init + a (rows, depth) @ panels, tile by tile. `place(t, row, column)` says where a tile goes, `finish(row, height,
-// column, width)` is its epilogue. The panel is the outer loop: it stays in L1 or L2 while the rows stream past it.
-template <class Place, class Finish>
-ISTHMUS_INLINE void multiply_panels(std::int64_t rows, const float* a, std::int64_t a_stride, const PanelLayout& layout,
-                                    const float* panels, const float* bias, Place&& place, Finish&& finish) {
+// Panels that do not fit L2 beside the rows come from L3 or memory, once for each block of rows.
+inline constexpr std::int64_t kPanelsInL2 = std::int64_t{1} << 16;
+// Rows that stay in L2 while all panels pass: half of 2 MB.
+inline constexpr std::int64_t kRowsInL2 = std::int64_t{1} << 18;
+
+struct PanelProduct {
+    std::int64_t rows, depth;
+    const float* a;
+    std::int64_t a_stride;
+    PanelLayout layout;
+    const float* panels;
+    bool bias;  // the panels' last row is the initial value
+    RowsAhead* ahead;
+};
+
+// Gives a tile its prefetches: a share of the next panel, and lines of the rows ahead.
+ISTHMUS_INLINE void fetch_ahead(TileArgs& t, const float* panel, std::int64_t lines, RowsAhead* ahead) {
+    t.lines = 0;
+    t.more = lines;
+    t.upcoming[0] = panel;
+    if (ahead == nullptr || ahead->row == ahead->count) return;
+    t.upcoming[1] = ahead->rows[ahead->row] + ahead->line * kLine;
+    if (lines == 0) t.upcoming[0] = t.upcoming[1];
+    const std::int64_t rest = ahead->lines - ahead->line;
+    t.lines = rest < t.k ? rest : t.k;
+    ahead->line += t.lines;
+    if (ahead->line == ahead->lines) {
+        ahead->line = 0;
+        ++ahead->row;
+    }
+}
+
+// init + a (rows, depth) @ panels, tile by tile. `place(t, row, column)` says where a tile goes, `then(row, height,
+// column, width)` is what is left to do with it. The panel is the outer loop of a block of rows: it stays in L1 or L2
+// while the rows stream past it, and the next one is fetched meanwhile.
+template <class Finish, class Place, class Then>
+ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Place&& place, Then&& then) {
+    const PanelLayout& layout = product.layout;
     const std::int64_t count = layout.count();
-    for (std::int64_t p = 0; p < count; ++p) {
-        const std::int64_t column = p * kPanel;
-        const std::int64_t width = layout.panel_width(p);
-        TileArgs t;
-        t.k = layout.depth;
-        t.a_stride = a_stride;
-        t.b = panels + layout.panel_offset(p);
-        t.b_stride = width;
-        t.init = bias ? bias + column : kZeros;
-        t.init_stride = 0;
-        for_each_tile(rows, [&](std::int64_t row, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
-            t.a = a + row * a_stride;
-            place(t, row, column);
-            find_tile<Order::rows>(height, width / kLanes)(t);
-            finish(row, height, column, width);
-        });
+    const std::int64_t fitting = kRowsInL2 / product.depth;
+    const std::int64_t block_rows = fitting < 4 * kTileRows ? 4 * kTileRows : fitting;
+    const std::int64_t blocks = (product.rows + block_rows - 1) / block_rows;
+    TileArgs t{};
+    t.k = product.depth;
+    t.a_stride = product.a_stride;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        const std::int64_t begin = product.rows * block / blocks;
+        const std::int64_t end = product.rows * (block + 1) / blocks;
+        const std::int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
+        for (std::int64_t p = 0; p < count; ++p) {
+            const std::int64_t column = p * kPanel;
+            const std::int64_t width = layout.panel_width(p);
+            t.b = product.panels + layout.panel_offset(p);
+            t.b_stride = width;
+            t.init = product.bias ? t.b + product.depth * width : kZeros;
+            const std::int64_t next = p + 1 < count ? p + 1 : 0;
+            const float* upcoming = product.panels + layout.panel_offset(next);
+            const std::int64_t share = (layout.depth * layout.panel_width(next) / kLine + tiles - 1) / tiles;
+            const std::int64_t lines = layout.size() > kPanelsInL2 ? share : 0;
+            for_each_tile(end - begin, [&](std::int64_t tile, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+                const std::int64_t row = begin + tile;
+                t.a = product.a + row * product.a_stride;
+                fetch_ahead(t, upcoming, lines, product.ahead);
+                upcoming += lines * kLine;
+                place(t, row, column);
+                find_tile<Order::rows, Finish>(height, width / kLanes)(t);
+                then(row, height, column, width);
+            });
+        }
     }
 }
 
 template <class Act>
 static void dense_forward_with(const ForwardArgs& f) {
-    multiply_panels(
-        f.rows, f.x, f.x_stride, PanelLayout{f.in, f.out, kLanes, kPanel}, f.panels, f.bias,
-        [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
-            t.c = f.y + row * f.y_stride + column;
-            t.c_stride = f.y_stride;
+    const PanelLayout layout{f.in + 1, f.out, kLanes, kPanel};
+    const PanelProduct product{f.rows, f.in, f.x, f.x_stride, layout, f.panels, true, f.ahead};
+    if constexpr (Act::id == Activation::linear || Act::id == Activation::relu) {
+        multiply_panels<Activate<Act>>(
+            product,
+            [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
+                t.c = f.y + row * f.y_stride + column;
+                t.c_stride = f.y_stride;
+            },
+            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
+        return;
+    }
+    // A long formula in registers would be repeated for each accumulator of each tile; here it is a loop over the tile.
+    alignas(64) float tile[kTileRows * kPanel] = {};
+    const auto copy = [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width, float* to)
+                          ISTHMUS_LAMBDA_INLINE {
+                              for (std::int64_t r = 0; r < height; ++r) {
+                                  for (std::int64_t j = 0; j < width; j += kLanes) {
+                                      Vec::load(tile + r * width + j).store(to + (row + r) * f.y_stride + column + j);
+                                  }
+                              }
+                          };
+    multiply_panels<Unchanged>(
+        product,
+        [&](TileArgs& t, std::int64_t, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
+            t.c = tile;
+            t.c_stride = layout.panel_width(column / kPanel);
         },
         [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width) ISTHMUS_LAMBDA_INLINE {
-            if constexpr (Act::id == Activation::linear) return;
-            for (std::int64_t r = row; r < row + height; ++r) {
-                float* y = f.y + r * f.y_stride;
-                for (std::int64_t j = column; j < column + width; j += kLanes) {
-                    const Vec z = Vec::load(y + j);
-                    if constexpr (Act::needs_z) {
-                        if (f.z) z.store(f.z + r * f.y_stride + j);
-                    }
-                    Act::forward(z).store(y + j);
-                }
+            if constexpr (Act::needs_z) {
+                if (f.z) copy(row, height, column, width, f.z);
             }
+            // Whole groups of vectors: what lies behind the tile's last row costs less than a formula on one vector
+            // alone.
+            constexpr FourVectors four;
+            static_assert(kTileRows * kPanel % four.count == 0);
+            for (std::int64_t i = 0; i < height * width; i += four.count) {
+                four.store(Act::forward(four.load(tile + i)), tile + i);
+            }
+            copy(row, height, column, width, f.y);
         });
 }
 
@@ -79,53 +162,98 @@ static void dense_forward(const ForwardArgs& args) {
 
 template <class Act>
 static void dense_backward_input_with(const BackwardInputArgs& f) {
-    // `kept` may be dx itself (z is kept where dz will stand), so the product goes through a tile of its own.
-    constexpr bool kDirect = Act::id == Activation::linear;
-    alignas(64) float tile[kDirect ? 1 : kTileRows * kPanel];
-    multiply_panels(
-        f.rows, f.dz, f.dz_stride, PanelLayout{f.out, f.in, kLanes, kPanel}, f.panels, nullptr,
-        [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
-            t.c = kDirect ? f.dx + row * f.dx_stride + column : tile;
-            t.c_stride = kDirect ? f.dx_stride : kPanel;
-        },
-        [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width) ISTHMUS_LAMBDA_INLINE {
-            if constexpr (kDirect) return;
-            for (std::int64_t r = 0; r < height; ++r) {
-                const float* kept = f.kept + (row + r) * f.kept_stride + column;
-                float* dx = f.dx + (row + r) * f.dx_stride + column;
-                for (std::int64_t j = 0; j < width; j += kLanes) {
-                    (Vec::load(tile + r * kPanel + j) * Act::derivative(Vec::load(kept + j))).store(dx + j);
+    const PanelProduct product{f.rows,   f.out, f.dz,   f.dz_stride, {f.out, f.in, kLanes, kPanel},
+                               f.panels, false, nullptr};
+    // `kept` may be dx itself (z is kept where dz will stand): then all of a tile is computed before any is stored, in
+    // registers or in a tile of its own.
+    if constexpr (Act::id == Activation::linear) {
+        multiply_panels<Unchanged>(
+            product,
+            [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
+                t.c = f.dx + row * f.dx_stride + column;
+                t.c_stride = f.dx_stride;
+            },
+            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
+    } else if constexpr (Act::id == Activation::relu || Act::id == Activation::sigmoid || Act::id == Activation::tanh) {
+        multiply_panels<TimesDerivative<Act>>(
+            product,
+            [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
+                t.c = f.dx + row * f.dx_stride + column;
+                t.c_stride = f.dx_stride;
+                t.kept = f.kept + row * f.kept_stride + column;
+                t.kept_stride = f.kept_stride;
+            },
+            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
+    } else {
+        alignas(64) float tile[kTileRows * kPanel];
+        multiply_panels<Unchanged>(
+            product,
+            [&](TileArgs& t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {
+                t.c = tile;
+                t.c_stride = kPanel;
+            },
+            [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width) ISTHMUS_LAMBDA_INLINE {
+                for (std::int64_t r = 0; r < height; ++r) {
+                    const float* kept = f.kept + (row + r) * f.kept_stride + column;
+                    float* dx = f.dx + (row + r) * f.dx_stride + column;
+                    for_each_vector(width, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
+                        part.store(part.load(tile + r * kPanel + j) * Act::derivative(part.load(kept + j)), dx + j);
+                    });
                 }
-            }
-        });
+            });
+    }
 }
 
 static void dense_backward_input(const BackwardInputArgs& args) {
     math::visit(args.activation, [&](auto act) { dense_backward_input_with<decltype(act)>(args); });
 }
 
+// Row r goes to chain r % 4: an add takes four cycles, and one chain would wait for each.
+static void bias_gradient(const WeightGradientArgs& w, float* db) {
+    for (std::int64_t j = 0; j < w.panel_width; j += kLanes) {
+        Vec chain[4] = {Vec(0.0F), Vec(0.0F), Vec(0.0F), Vec(0.0F)};
+        const float* dz = w.dz + j;
+        std::int64_t r = 0;
+        for (; r + 4 <= w.rows; r += 4, dz += 4 * w.dz_stride) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) chain[i] = chain[i] + Vec::load(dz + i * w.dz_stride);
+        }
+        for (int i = 0; r < w.rows; ++r, ++i, dz += w.dz_stride) chain[i] = chain[i] + Vec::load(dz);
+        const Vec sum = (chain[0] + chain[1]) + (chain[2] + chain[3]);
+        (w.accumulate ? Vec::load(db + j) + sum : sum).store(db + j);
+    }
+}
+
 static void weight_gradient(const WeightGradientArgs& w) {
-    TileArgs t;
+    TileArgs t{};
     t.k = w.rows;
-    t.a_stride = w.x_stride;
     t.b = w.dz;
     t.b_stride = w.dz_stride;
     t.c_stride = w.panel_width;
-    for_each_tile(w.in_end - w.in_begin, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
-        t.a = w.x + w.in_begin + i;
+    for_each_tile(w.inputs, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+        t.a = w.packed ? w.x + i * w.rows : w.x + i;
+        t.a_stride = w.packed ? height : w.x_stride;
         t.c = w.dw + i * w.panel_width;
         t.init = w.accumulate ? t.c : kZeros;
         t.init_stride = w.accumulate ? w.panel_width : 0;
-        find_tile<Order::columns>(height, w.panel_width / kLanes)(t);
+        if (w.upcoming[0]) {
+            for (int j = 0; j < 3; ++j) t.upcoming[j] = w.upcoming[j] + i * w.panel_width;
+            t.lines = height * w.panel_width / kLine;
+        }
+        find_tile<Order::columns, Unchanged>(height, w.panel_width / kLanes)(t);
     });
+    if (w.bias) bias_gradient(w, w.dw + w.inputs * w.panel_width);
 }
 
-static void bias_gradient(const BiasGradientArgs& b) {
-    for (std::int64_t j = 0; j < b.panel_width; j += kLanes) {
-        Vec sum = b.accumulate ? Vec::load(b.db + j) : Vec(0.0F);
-        for (std::int64_t r = 0; r < b.rows; ++r) sum = sum + Vec::load(b.dz + r * b.dz_stride + j);
-        sum.store(b.db + j);
-    }
+static void pack_columns(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out) {
+    for_each_tile(inputs, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+        float* to = out + i * rows;
+        for (std::int64_t r = 0; r < rows; ++r, to += height) {
+            // What a whole vector writes too much is written again by what comes next.
+            for (std::int64_t j = 0; j < height; j += kLanes)
+                load_part(x + r * x_stride + i + j, height - j).store(to + j);
+        }
+    });
 }
 
 // Transposes a square of kLanes vectors in place: log2(kLanes) rounds of interleaving row i with row i + kLanes / 2.
@@ -144,7 +272,7 @@ ISTHMUS_INLINE void transpose_square(Vec (&rows)[kLanes]) {
 }
 
 // Rows [k_begin, k_end) of panel `panel` of the source, an L1-sized piece, written where the target keeps them: source
-// element (k, column) is target element (column, k). k_begin is a multiple of kLanes; k_end too, or the source's depth.
+// element (k, column) is target element (column, k). k_begin is a multiple of kLanes; k_end too, or the target's width.
 static void transpose(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
                       std::int64_t k_end, const PanelLayout& target, float* to) {
     const std::int64_t width = source.panel_width(panel);

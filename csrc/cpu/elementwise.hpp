@@ -6,6 +6,7 @@
 
 #include "cpu/isa.hpp"
 #include "cpu/simd.hpp"
+#include "cpu/vector_group.hpp"
 #include "math/activations.hpp"
 #include "math/losses.hpp"
 #include "math/optimizers.hpp"
@@ -14,56 +15,24 @@
 
 namespace isthmus::cpu::ISTHMUS_ISA {
 
-// The first `count` (1 .. kLanes) floats at p, the other lanes zero.
-ISTHMUS_INLINE Vec load_part(const float* p, std::int64_t count) {
-    if (count >= kLanes) return Vec::load(p);
-    alignas(64) float part[kLanes] = {};
-    for (std::int64_t i = 0; i < count; ++i) part[i] = p[i];
-    return Vec::load(part);
-}
-
-ISTHMUS_INLINE void store_part(Vec x, float* p, std::int64_t count) {
-    if (count >= kLanes) return x.store(p);
-    alignas(64) float part[kLanes];
-    x.store(part);
-    for (std::int64_t i = 0; i < count; ++i) p[i] = part[i];
-}
-
-// x in lanes below count, zero in the others, whatever x holds there.
-ISTHMUS_INLINE Vec keep_part(Vec x, std::int64_t count) {
-    if (count >= kLanes) return x;
-    alignas(64) float part[kLanes];
-    x.store(part);
-    for (std::int64_t i = count; i < kLanes; ++i) part[i] = 0.0F;
-    return Vec::load(part);
-}
-
-// Lanes in order: a fixed tree would do as well, this one is as accurate as double allows.
-ISTHMUS_INLINE double sum_lanes(Vec x) {
-    alignas(64) float lane[kLanes];
-    x.store(lane);
-    double sum = 0.0;
-    for (int i = 0; i < kLanes; ++i) sum += static_cast<double>(lane[i]);
-    return sum;
-}
-
 template <class LossT>
 static void loss_with(const LossArgs& l) {
     for (std::int64_t r = 0; r < l.rows; ++r) {
         const float* y = l.y + r * l.y_stride;
         const float* target = l.targets[r];
-        const Vec scale(l.dy ? l.row_scale[r] : 0.0F);
+        float* dy = l.dy ? l.dy + r * l.dy_stride : nullptr;
+        float* values = l.values ? l.values + r * l.values_stride : nullptr;
+        const float scale = dy ? l.row_scale[r] : 0.0F;
         Vec sum(0.0F);
-        for (std::int64_t j = 0; j < l.cols; j += kLanes) {
-            const std::int64_t rest = l.cols - j;
-            Vec value;
-            Vec gradient;
-            LossT::evaluate(load_part(y + j, rest), load_part(target + j, rest), value, gradient);
-            value = keep_part(value, rest);
-            sum = sum + value;
-            if (l.dy) keep_part(gradient * scale, rest).store(l.dy + r * l.dy_stride + j);
-            if (l.values) store_part(value, l.values + r * l.values_stride + j, rest);
-        }
+        for_each_vector(l.cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
+            using T = typename decltype(part)::T;
+            T value;
+            T gradient;
+            LossT::evaluate(part.load(y + j), part.load(target + j), value, gradient);
+            sum = sum + part.sum(part.keep(value));
+            if (dy) part.store_whole(part.keep(gradient * T(scale)), dy + j);
+            if (values) part.store(value, values + j);
+        });
         l.sums[r] = sum_lanes(sum);
     }
 }
@@ -74,42 +43,41 @@ static void loss(const LossArgs& args) {
 
 static void activation_forward(Activation activation, std::int64_t n, const float* z, float* y) {
     math::visit(activation, [&](auto act) {
-        for (std::int64_t i = 0; i < n; i += kLanes) {
-            store_part(decltype(act)::forward(load_part(z + i, n - i)), y + i, n - i);
-        }
+        for_each_vector(n, [&](std::int64_t i, auto part)
+                               ISTHMUS_LAMBDA_INLINE { part.store(decltype(act)::forward(part.load(z + i)), y + i); });
     });
 }
 
 static void activation_backward(Activation activation, std::int64_t n, const float* kept, const float* dy, float* dz) {
     math::visit(activation, [&](auto act) {
-        for (std::int64_t i = 0; i < n; i += kLanes) {
-            const Vec derivative = decltype(act)::derivative(load_part(kept + i, n - i));
-            store_part(load_part(dy + i, n - i) * derivative, dz + i, n - i);
-        }
+        for_each_vector(n, [&](std::int64_t i, auto part) ISTHMUS_LAMBDA_INLINE {
+            part.store(part.load(dy + i) * decltype(act)::derivative(part.load(kept + i)), dz + i);
+        });
     });
 }
 
 template <class Opt>
 static bool update_with(const UpdateArgs& u) {
     const math::UpdateConstants constants = *u.constants;
-    const Vec scale(u.scale);
-    const Vec clip(u.clip);
+    const float scale = u.scale;
+    const float* gradient = u.gradient;
+    float* param = u.param;
+    float* m = u.m;
+    float* v = u.v;
     Vec bad(0.0F);  // x * 0 is NaN for a NaN or an infinity, and stays NaN in the sum
-    const auto step = [&](Vec& param, Vec gradient, Vec& m, Vec& v) ISTHMUS_LAMBDA_INLINE {
-        Opt::update(constants, param, gradient * scale * clip, m, v);
-        bad = fma(param, Vec(0.0F), bad);
-        if constexpr (Opt::uses_v) bad = fma(v, Vec(0.0F), bad);
-    };
-    for (std::int64_t i = 0; i < u.n; i += kLanes) {
-        const std::int64_t rest = u.n - i;
-        Vec param = load_part(u.param + i, rest);
-        Vec m = Opt::uses_m ? load_part(u.m + i, rest) : Vec(0.0F);
-        Vec v = Opt::uses_v ? load_part(u.v + i, rest) : Vec(0.0F);
-        step(param, load_part(u.gradient + i, rest), m, v);
-        store_part(param, u.param + i, rest);
-        if constexpr (Opt::uses_m) store_part(m, u.m + i, rest);
-        if constexpr (Opt::uses_v) store_part(v, u.v + i, rest);
-    }
+    for_each_vector(u.n, [&](std::int64_t i, auto part) ISTHMUS_LAMBDA_INLINE {
+        using T = typename decltype(part)::T;
+        T new_param = part.load(param + i);
+        T new_m = Opt::uses_m ? part.load(m + i) : T(0.0F);
+        T new_v = Opt::uses_v ? part.load(v + i) : T(0.0F);
+        Opt::update(constants, new_param, part.load(gradient + i) * T(scale), new_m, new_v);
+        part.store(new_param, param + i);
+        if constexpr (Opt::uses_m) part.store(new_m, m + i);
+        if constexpr (Opt::uses_v) part.store(new_v, v + i);
+        T suspect = new_param * T(0.0F);
+        if constexpr (Opt::uses_v) suspect = fma(new_v, T(0.0F), suspect);
+        bad = bad + part.sum(suspect);
+    });
     return sum_lanes(bad) == 0.0;
 }
 
@@ -127,6 +95,15 @@ static double sum_of_squares(const float* x, std::int64_t n, float scale) {
         sum[i & 7] += g * g;
     }
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+static void gather(const GatherArgs& g) {
+    for (std::int64_t r = 0; r < g.rows; ++r) {
+        const float* from = g.from[r];
+        float* to = g.x + r * g.x_stride;
+        for_each_vector(
+            g.cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE { part.store(part.load(from + j), to + j); });
+    }
 }
 
 // Each lane makes the four numbers of one group of features; interleaving puts them back in order.

@@ -20,6 +20,7 @@ inline constexpr int kTileRows = 6;
 #endif
 inline constexpr int kTileVectors = 2;
 inline constexpr int kPanel = kTileVectors * kLanes;
+inline constexpr std::int64_t kLine = 16;  // floats in a cache line
 
 struct TileArgs {
     std::int64_t k;
@@ -31,12 +32,26 @@ struct TileArgs {
     std::int64_t init_stride;  // between rows m; 0: one row for all (bias, zero)
     float* c;
     std::int64_t c_stride;
+    const float* kept;  // for an epilogue that reads what the layer below kept
+    std::int64_t kept_stride;
+
+    // What is wanted in L2 after this tile: the first `lines` cache lines at each, one line for each k, and then, of
+    // the first one only, up to `more` lines. Memory and the arithmetic then run side by side; a burst of prefetches
+    // before the tile would wait for itself.
+    const float* upcoming[3];
+    std::int64_t lines, more;
 };
 
 // How a(m, k) lies in memory: a[m * stride + k], or a[k * stride + m].
 enum class Order { rows, columns };
 
-template <int MR, int NV, Order kOrder>
+// Epilogue: what becomes of an accumulator before it is stored.
+struct Unchanged {
+    static constexpr bool reads_kept = false;
+    ISTHMUS_INLINE static Vec apply(Vec sum) { return sum; }
+};
+
+template <int MR, int NV, Order kOrder, class Finish>
 __attribute__((noinline)) static void gemm_tile(const TileArgs& t) {
     Vec acc[MR][NV];
 #pragma GCC unroll 16
@@ -48,70 +63,74 @@ __attribute__((noinline)) static void gemm_tile(const TileArgs& t) {
     const float* b = t.b;
     const std::int64_t b_stride = t.b_stride;
     const std::int64_t a_stride = t.a_stride;
-    if constexpr (kOrder == Order::rows) {
-        // Three rows share a pointer ([p], [p + stride], [p + 2 * stride] are addressing modes), so that 14 rows need
-        // five registers and not fourteen.
-        constexpr int kGroups = (MR + 2) / 3;
-        const float* a[kGroups];
+    // Of rows, three share a pointer ([p], [p + stride], [p + 2 * stride] are addressing modes), so that 14 rows need
+    // five registers and not fourteen.
+    constexpr int kGroups = kOrder == Order::rows ? (MR + 2) / 3 : 1;
+    const float* a[kGroups];
 #pragma GCC unroll 8
-        for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * a_stride;
-#pragma GCC unroll 2
-        for (std::int64_t k = 0; k < t.k; ++k) {
-            Vec bk[NV];
+    for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * a_stride;
+
+    const auto multiply = [&]() ISTHMUS_LAMBDA_INLINE {
+        Vec bk[NV];
 #pragma GCC unroll 4
-            for (int n = 0; n < NV; ++n) bk[n] = Vec::load(b + n * kLanes);
+        for (int n = 0; n < NV; ++n) bk[n] = Vec::load(b + n * kLanes);
 #pragma GCC unroll 16
-            for (int m = 0; m < MR; ++m) {
-                const Vec am(a[m / 3][(m % 3) * a_stride]);
+        for (int m = 0; m < MR; ++m) {
+            const Vec am(kOrder == Order::rows ? a[m / 3][(m % 3) * a_stride] : a[0][m]);
 #pragma GCC unroll 4
-                for (int n = 0; n < NV; ++n) acc[m][n] = fma(am, bk[n], acc[m][n]);
-            }
+            for (int n = 0; n < NV; ++n) acc[m][n] = fma(am, bk[n], acc[m][n]);
+        }
 #pragma GCC unroll 8
-            for (int g = 0; g < kGroups; ++g) ++a[g];
-            b += b_stride;
+        for (int g = 0; g < kGroups; ++g) a[g] += kOrder == Order::rows ? 1 : a_stride;
+        b += b_stride;
+    };
+
+    constexpr int kStreams = kOrder == Order::rows ? 2 : 3;
+    std::int64_t k = 0;
+    const auto multiply_and_fetch = [&](int streams, std::int64_t lines) ISTHMUS_LAMBDA_INLINE {
+        for (; k < lines && k < t.k; ++k) {
+#pragma GCC unroll 3
+            for (int i = 0; i < streams; ++i) __builtin_prefetch(t.upcoming[i] + k * kLine, 0, 2);
+            multiply();
         }
-    } else {
-        const float* a = t.a;
+    };
+    multiply_and_fetch(kStreams, t.lines);
+    if constexpr (kOrder == Order::rows) multiply_and_fetch(1, t.more);
 #pragma GCC unroll 2
-        for (std::int64_t k = 0; k < t.k; ++k) {
-            Vec bk[NV];
-#pragma GCC unroll 4
-            for (int n = 0; n < NV; ++n) bk[n] = Vec::load(b + n * kLanes);
-#pragma GCC unroll 16
-            for (int m = 0; m < MR; ++m) {
-                const Vec am(a[m]);
-#pragma GCC unroll 4
-                for (int n = 0; n < NV; ++n) acc[m][n] = fma(am, bk[n], acc[m][n]);
-            }
-            a += a_stride;
-            b += b_stride;
-        }
-    }
+    for (; k < t.k; ++k) multiply();
 
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
-        for (int n = 0; n < NV; ++n) acc[m][n].store(t.c + m * t.c_stride + n * kLanes);
+        for (int n = 0; n < NV; ++n) {
+            Vec c;
+            if constexpr (Finish::reads_kept) {
+                c = Finish::apply(acc[m][n], Vec::load(t.kept + m * t.kept_stride + n * kLanes));
+            } else {
+                c = Finish::apply(acc[m][n]);
+            }
+            c.store(t.c + m * t.c_stride + n * kLanes);
+        }
     }
 }
 
 using TileFunction = void (*)(const TileArgs&);
 
-// gemm_tile<1 .. kTileRows, NV, kOrder> by number of rows.
-template <int NV, Order kOrder, int MR = kTileRows>
-struct TileTable : TileTable<NV, kOrder, MR - 1> {
-    constexpr TileTable() { this->entry[MR] = &gemm_tile<MR, NV, kOrder>; }
+// gemm_tile<1 .. kTileRows, NV, ...> by number of rows.
+template <int NV, Order kOrder, class Finish, int MR = kTileRows>
+struct TileTable : TileTable<NV, kOrder, Finish, MR - 1> {
+    constexpr TileTable() { this->entry[MR] = &gemm_tile<MR, NV, kOrder, Finish>; }
 };
-template <int NV, Order kOrder>
-struct TileTable<NV, kOrder, 0> {
+template <int NV, Order kOrder, class Finish>
+struct TileTable<NV, kOrder, Finish, 0> {
     TileFunction entry[kTileRows + 1] = {};
 };
-template <int NV, Order kOrder>
-static constexpr TileTable<NV, kOrder> kTiles{};
+template <int NV, Order kOrder, class Finish>
+static constexpr TileTable<NV, kOrder, Finish> kTiles{};
 
-template <Order kOrder>
+template <Order kOrder, class Finish>
 ISTHMUS_INLINE TileFunction find_tile(std::int64_t rows, std::int64_t vectors) {
-    return vectors == 1 ? kTiles<1, kOrder>.entry[rows] : kTiles<2, kOrder>.entry[rows];
+    return vectors == 1 ? kTiles<1, kOrder, Finish>.entry[rows] : kTiles<2, kOrder, Finish>.entry[rows];
 }
 
 // Splits n rows into the fewest tiles of nearly equal height: 16 rows are 8 + 8, not 14 + 2.

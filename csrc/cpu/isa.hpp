@@ -14,17 +14,24 @@
 
 namespace isthmus::cpu {
 
+// Rows of `lines` cache lines each that are wanted in L2 soon; whoever has time to fetch takes the next lines.
+struct RowsAhead {
+    const float* const* rows;
+    std::int64_t count, lines;
+    std::int64_t row = 0, line = 0;
+};
+
 // y (rows, out) = act(x (rows, in) @ w.T + bias); writes whole vectors, so y_stride >= padded width.
 struct ForwardArgs {
     std::int64_t rows, in, out;
     const float* x;
     std::int64_t x_stride;
-    const float* panels;  // PanelLayout{in, out}
-    const float* bias;    // padded width
+    const float* panels;  // PanelLayout{in + 1, out}: the bias is the last row of each panel
     Activation activation;
     float* y;
     std::int64_t y_stride;
-    float* z;  // where z is kept (stride y_stride), or null
+    float* z;          // where z is kept (stride y_stride), or null
+    RowsAhead* ahead;  // or null
 };
 
 // dz_below (rows, in) = (dz (rows, out) @ w) * act'(kept); act is that of the layer below.
@@ -40,34 +47,27 @@ struct BackwardInputArgs {
     std::int64_t dx_stride;
 };
 
-// Rows [in_begin, in_end) of one panel of the gradient, dw.T (in, out): sum over rows of x[r][i] * dz[r][o].
+// Some rows of one panel of the gradient: dw[i][o] = sum over rows of x[r][i] * dz[r][o].
 struct WeightGradientArgs {
     std::int64_t rows;
-    const float* x;
+    const float* x;  // at the first input
     std::int64_t x_stride;
-    const float* dz;  // at the panel's first column
-    std::int64_t dz_stride;
-    std::int64_t in_begin, in_end;
-    std::int64_t panel_width;
-    bool accumulate;  // go on from what dw holds
-    float* dw;        // row in_begin of the panel, stride panel_width
-};
-
-// Bias gradient of one panel: sum over rows of dz[r][o].
-struct BiasGradientArgs {
-    std::int64_t rows;
-    const float* dz;
+    bool packed;          // x comes from pack_columns instead
+    std::int64_t inputs;  // rows of dw
+    const float* dz;      // at the panel's first column
     std::int64_t dz_stride;
     std::int64_t panel_width;
-    bool accumulate;
-    float* db;
+    bool bias;                 // one more row of dw: sum over rows of dz[r][o]
+    bool accumulate;           // go on from what dw holds
+    float* dw;                 // stride panel_width
+    const float* upcoming[3];  // arrays like dw that are wanted in L2 next, or null
 };
 
-// param, m, v: n floats; gradient * scale * clip is the gradient that the optimizer sees.
+// param, m, v: n floats; gradient * scale is the gradient that the optimizer sees.
 struct UpdateArgs {
     Optimizer optimizer;
     const math::UpdateConstants* constants;
-    float scale, clip;
+    float scale;
     float* param;
     const float* gradient;
     float* m;
@@ -97,6 +97,14 @@ struct CorruptArgs {
     float* x;  // one row, in place
 };
 
+// x (rows, cols) = the rows pointed to.
+struct GatherArgs {
+    std::int64_t rows, cols;
+    const float* const* from;
+    float* x;
+    std::int64_t x_stride;
+};
+
 struct InstructionSet {
     const char* name;
     int lanes;
@@ -106,13 +114,15 @@ struct InstructionSet {
     void (*dense_forward)(const ForwardArgs&);
     void (*dense_backward_input)(const BackwardInputArgs&);
     void (*weight_gradient)(const WeightGradientArgs&);
-    void (*bias_gradient)(const BiasGradientArgs&);
+    // Columns of x tile by tile as weight_gradient reads them, each tile's side by side; writes 16 floats too many.
+    void (*pack_columns)(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out);
     // True when every new param and v is finite.
     bool (*update)(const UpdateArgs&);
     void (*loss)(const LossArgs&);
     // n contiguous elements, in place allowed.
     void (*activation_forward)(Activation, std::int64_t n, const float* z, float* y);
     void (*activation_backward)(Activation, std::int64_t n, const float* kept, const float* dy, float* dz);
+    void (*gather)(const GatherArgs&);
     void (*corrupt)(const CorruptArgs&);
     // Sum of the squares of n floats times scale.
     double (*sum_of_squares)(const float* x, std::int64_t n, float scale);

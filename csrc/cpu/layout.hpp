@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the CPU keeps a matrix so that the one GEMM tile reads it without a stride penalty.
 //
-// A weight w (out, in) lives as panels of `panel` outputs, each k-major: panel p is [in][w_p], w_p = panel but for the
-// last, which is as many whole vectors as it needs. The same shape over the inputs, [out][w_p], serves dx = dz @ w.
-// Optimizer moments and gradients share the layout of the first. Padded lanes hold zero and keep it: their dz is zero.
+// A weight w (out, in) lives as panels of `panel` outputs, each k-major: panel p is [in + 1][w_p], the last row the
+// bias; w_p = panel but for the last, which is as many whole vectors as it needs. The same shape over the inputs,
+// [out][w_p], serves dx = dz @ w. Optimizer moments and gradients share the layout of the first. Padded lanes hold zero
+// and keep it: their dz is zero.
 #pragma once
 
 #include <cstdint>

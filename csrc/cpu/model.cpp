@@ -52,27 +52,32 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
                        Stop& stop) {
     const std::int64_t batch = std::min<std::int64_t>(range.batch_size, static_cast<std::int64_t>(range.rows.size()));
     const std::int64_t piece = std::min(batch, kPieceRows);
-    if (!workspace_ || workspace_->rows < piece) workspace_ = std::make_unique<Workspace>(network_, piece);
+    // Forward, weight gradient and input gradient: three products, two operations each.
+    const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
+    const int threads = threads_for(flops, thread_limit());
+    if (!workspace_ || !workspace_->has_room(piece, threads)) {
+        workspace_.reset();
+        workspace_ = std::make_unique<Workspace>(network_, piece, threads);
+    }
     const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
     StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), transposed_.data()}, source,
                       range, rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
-    // Forward, weight gradient and input gradient: three products, two operations each.
-    const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
-    return runner.run(threads_for(flops, thread_limit()));
+    return runner.run(threads);
 }
 
 Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const {
     const std::int64_t n = source.rows();
-    Workspace work(network_, std::min(n, kPieceRows));
     Buffer gradient(network_.flat_size());
     std::vector<std::int64_t> rows(static_cast<std::size_t>(n));
     std::iota(rows.begin(), rows.end(), std::int64_t{0});
     Totals totals;
     totals.steps_done = 1;
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
-    run_team(threads_for(flops, thread_limit()), [&](const Member& me) {
+    const int threads = threads_for(flops, thread_limit());
+    Workspace work(network_, std::min(n, kPieceRows), threads);
+    run_team(threads, [&](const Member& me) {
         const GradientSum sum{network_,       {flat_.params.data(), transposed_.data()}, source, Noise{}, work,
                               gradient.data()};
         sum.run(me, rows, totals.loss_sum, totals.weight_sum);
@@ -84,7 +89,7 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
 void CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
     const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(rows.rows);
     const int threads = threads_for(flops, thread_limit());
-    const std::int64_t buffer = std::min(row_block(network_), rows.rows) * network_.widest_stride();
+    const std::int64_t buffer = std::min(most_block_rows(network_), rows.rows) * network_.widest_stride();
     Buffer scratch(2 * buffer * threads);
     run_team(threads, [&](const Member& me) {
         float* const buffers[2] = {scratch.data() + 2 * me.id * buffer, scratch.data() + (2 * me.id + 1) * buffer};
@@ -104,7 +109,7 @@ void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
     const std::int64_t d = network_.n_features();
     const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
     const int threads = threads_for(flops, thread_limit());
-    const std::int64_t block = std::min(row_block(network_), n);
+    const std::int64_t block = std::min(most_block_rows(network_), n);
     const std::int64_t buffer = block * network_.widest_stride();
     Buffer scratch(2 * buffer * threads);
     std::vector<const float*> targets(static_cast<std::size_t>(block * threads));

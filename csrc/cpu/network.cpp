@@ -23,11 +23,10 @@ Network::Network(const Program& program, const InstructionSet& isa)
         layer.activation = op.activation;
         math::visit(op.activation, [&](auto act) { layer.needs_z = decltype(act)::needs_z; });
         layer.input_gradient = i > 0;
-        layer.forward = {layer.in, layer.out, isa.lanes, isa.panel};
+        layer.forward = {layer.in + 1, layer.out, isa.lanes, isa.panel};
         layer.backward = {layer.out, layer.in, isa.lanes, isa.panel};
         layer.weight = flat_size_;
-        layer.bias = layer.weight + round_up(layer.forward.size(), 16);
-        flat_size_ = layer.bias + round_up(layer.out, 16);
+        flat_size_ += round_up(layer.forward.size(), 16);
         layer.transposed = transposed_size_;
         if (layer.input_gradient) transposed_size_ += round_up(layer.backward.size(), 16);
         layer.in_stride = activation_stride(layer.in);
@@ -37,8 +36,13 @@ Network::Network(const Program& program, const InstructionSet& isa)
         for (std::int64_t group = 0; group < layer.in; group += kWeightGroupRows) {
             const std::int64_t group_end = std::min(group + kWeightGroupRows, layer.in);
             for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
+                const std::int64_t width = layer.forward.panel_width(p);
                 for (std::int64_t begin = group; begin < group_end; begin += kWeightTileRows) {
-                    weight_tiles_.push_back({i, p, begin, std::min(begin + kWeightTileRows, layer.in)});
+                    const std::int64_t end = std::min(begin + kWeightTileRows, layer.in);
+                    const bool bias = end == layer.in;
+                    weight_tiles_.push_back({i, p, begin, end, bias,
+                                             layer.weight + layer.forward.panel_offset(p) + begin * width,
+                                             (end - begin + (bias ? 1 : 0)) * width});
                 }
             }
         }
@@ -58,8 +62,7 @@ void Network::pack(std::span<const float> from, Buffer& to) const {
     }
     for (const Layer& layer : layers_) {
         const MatrixView weight{from.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
-        pack_transposed(layer.forward, weight, to.data() + layer.weight);
-        std::copy_n(from.data() + layer.bias_parameter.offset, layer.out, to.data() + layer.bias);
+        pack_weight(layer.forward, weight, from.data() + layer.bias_parameter.offset, to.data() + layer.weight);
     }
 }
 
@@ -67,8 +70,7 @@ void Network::unpack(const Buffer& from, std::span<float> to) const {
     std::fill(to.begin(), to.end(), 0.0F);
     for (const Layer& layer : layers_) {
         const MutableMatrixView weight{to.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
-        unpack_transposed(layer.forward, from.data() + layer.weight, weight);
-        std::copy_n(from.data() + layer.bias, layer.out, to.data() + layer.bias_parameter.offset);
+        unpack_weight(layer.forward, from.data() + layer.weight, weight, to.data() + layer.bias_parameter.offset);
     }
 }
 

@@ -21,10 +21,9 @@ struct Layer {
     bool needs_z = false;
     bool input_gradient = false;  // not for the first layer
 
-    PanelLayout forward;          // {in, out}: of weight, gradient, m, v
+    PanelLayout forward;          // {in + 1, out}: of weight and bias, their gradient, m, v
     PanelLayout backward;         // {out, in}: the transposed copy for dx = dz @ w
     std::int64_t weight = 0;      // offset of the forward panels in a flat buffer
-    std::int64_t bias = 0;        // offset of the bias (padded to whole vectors)
     std::int64_t transposed = 0;  // offset of the backward panels in the buffer of transposed copies
 
     std::int64_t in_stride = 0;   // of the layer's input matrix
@@ -34,11 +33,14 @@ struct Layer {
     Parameter bias_parameter;
 };
 
-// Rows [begin, end) of one panel of one layer: what a thread takes at a time in the weight phase.
+// Inputs [begin, end) of one panel of one layer, with the bias when they are the last: what a thread takes at a time in
+// the weight phase.
 struct WeightTile {
     std::size_t layer;
     std::int64_t panel;
     std::int64_t begin, end;
+    bool bias;
+    std::int64_t offset, size;  // of its part of a flat buffer
 };
 
 // Inputs a weight tile covers: a multiple of every instruction set's panel, so that its transposed copy is whole

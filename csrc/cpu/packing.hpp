@@ -27,21 +27,25 @@ inline void pack(const PanelLayout& layout, MatrixView from, float* to) {
     });
 }
 
-// Panels of the transpose of a matrix (width, depth).
-inline void pack_transposed(const PanelLayout& layout, MatrixView from, float* to) {
+// A layer's panels, {in + 1, out}: the transpose of its weight (out, in), and its bias as the last row. No bias: zero.
+inline void pack_weight(const PanelLayout& layout, MatrixView weight, const float* bias, float* to) {
     for_each_panel(layout, [&](std::int64_t offset, std::int64_t width, std::int64_t column, std::int64_t columns) {
         for (std::int64_t c = 0; c < columns; ++c) {
-            const float* row = from.row(column + c);
-            for (std::int64_t k = 0; k < layout.depth; ++k) to[offset + k * width + c] = row[k];
+            const float* row = weight.row(column + c);
+            float* out = to + offset + c;
+            for (std::int64_t k = 0; k < weight.cols; ++k) out[k * width] = row[k];
+            out[weight.cols * width] = bias ? bias[column + c] : 0.0F;
         }
     });
 }
 
-inline void unpack_transposed(const PanelLayout& layout, const float* from, MutableMatrixView to) {
+inline void unpack_weight(const PanelLayout& layout, const float* from, MutableMatrixView weight, float* bias) {
     for_each_panel(layout, [&](std::int64_t offset, std::int64_t width, std::int64_t column, std::int64_t columns) {
         for (std::int64_t c = 0; c < columns; ++c) {
-            float* row = to.row(column + c);
-            for (std::int64_t k = 0; k < layout.depth; ++k) row[k] = from[offset + k * width + c];
+            float* row = weight.row(column + c);
+            const float* in = from + offset + c;
+            for (std::int64_t k = 0; k < weight.cols; ++k) row[k] = in[k * width];
+            if (bias) bias[column + c] = in[weight.cols * width];
         }
     });
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/passes.hpp"
 
-#include <cstring>
+#include <algorithm>
+#include <vector>
 
 namespace isthmus::cpu {
 
@@ -12,25 +13,28 @@ void gather(const Network& network, const RowSource& source, std::span<const std
     const std::int64_t n_features = network.n_features();
     const std::int64_t stride = network.layers().front().in_stride;
     for (std::int64_t r = begin; r < end; ++r) {
-        const std::int64_t number = rows[static_cast<std::size_t>(r)];
-        float* x = work.x.data() + r * stride;
-        const float* clean = source.inputs.row(number);
-        std::memcpy(x, clean, static_cast<std::size_t>(n_features) * sizeof(float));
-        if (noise.amount > 0.0F) network.isa().corrupt({noise, number, n_features, x});
         const auto i = static_cast<std::size_t>(r);
-        work.targets[i] = source.targets ? source.targets->row(number) : clean;
+        const std::int64_t number = rows[i];
+        work.inputs[i] = source.inputs.row(number);
+        work.targets[i] = source.targets ? source.targets->row(number) : work.inputs[i];
         work.scales[i] = source.weight(number) / static_cast<float>(n_features);
+    }
+    network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
+    if (noise.amount == 0.0F) return;
+    for (std::int64_t r = begin; r < end; ++r) {
+        network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
     }
 }
 
-void forward(const Network& network, const float* params, std::int64_t row, std::int64_t count, Workspace& work) {
-    const float* input = work.x.data() + row * network.layers().front().in_stride;
+void forward(const Network& network, const float* params, std::int64_t row, std::int64_t count, Workspace& work,
+             RowsAhead* ahead) {
+    const float* input = work.x + row * network.layers().front().in_stride;
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
         const Layer& layer = network.layers()[i];
-        float* y = work.y[i].data() + row * layer.out_stride;
-        float* z = layer.needs_z ? work.dz[i].data() + row * layer.out_stride : nullptr;
+        float* y = work.y[i] + row * layer.out_stride;
+        float* z = layer.needs_z ? work.dz[i] + row * layer.out_stride : nullptr;
         network.isa().dense_forward({count, layer.in, layer.out, input, layer.in_stride, params + layer.weight,
-                                     params + layer.bias, network.training_activation(i), y, layer.out_stride, z});
+                                     network.training_activation(i), y, layer.out_stride, z, ahead});
         input = y;
     }
 }
@@ -40,8 +44,8 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     const std::size_t last = network.layers().size() - 1;
     const Layer& layer = network.layers()[last];
     const Activation activation = network.training_activation(last);
-    float* y = work.y[last].data() + row * layer.out_stride;
-    float* dz = work.dz[last].data() + row * layer.out_stride;
+    float* y = work.y[last] + row * layer.out_stride;
+    float* dz = work.dz[last] + row * layer.out_stride;
     float* dy = layer.needs_z ? y : dz;
     const auto r = static_cast<std::size_t>(row);
     network.isa().loss({network.loss(), count, layer.out, y, layer.out_stride, work.targets.data() + r,
@@ -61,45 +65,46 @@ void backward(const Network& network, const float* transposed, std::int64_t row,
         const Layer& layer = network.layers()[i];
         const Layer& below = network.layers()[i - 1];
         const std::int64_t offset = row * below.out_stride;
-        float* dx = work.dz[i - 1].data() + offset;
-        network.isa().dense_backward_input({count, layer.in, layer.out, work.dz[i].data() + row * layer.out_stride,
+        float* dx = work.dz[i - 1] + offset;
+        network.isa().dense_backward_input({count, layer.in, layer.out, work.dz[i] + row * layer.out_stride,
                                             layer.out_stride, transposed + layer.transposed, below.activation,
-                                            below.needs_z ? dx : work.y[i - 1].data() + offset, below.out_stride, dx,
+                                            below.needs_z ? dx : work.y[i - 1] + offset, below.out_stride, dx,
                                             below.out_stride});
     }
 }
 
+// Data that does not fit L2 comes from L3 or memory, a row here and a row there.
+bool rows_are_far(const RowSource& source) { return source.inputs.rows * source.inputs.cols > kFloatsInL2; }
+
 }  // namespace
 
 void forward_backward(const Network& network, Weights weights, const RowSource& source,
-                      std::span<const std::int64_t> rows, const Noise& noise, std::int64_t begin, std::int64_t end,
-                      Workspace& work) {
-    const std::int64_t block = row_block(network);
-    for (std::int64_t row = begin; row < end; row += block) {
-        const std::int64_t count = end - row < block ? end - row : block;
-        gather(network, source, rows, noise, row, row + count, work);
-        forward(network, weights.params, row, count, work);
-        loss_gradient(network, row, count, work);
-        backward(network, weights.transposed, row, count, work);
-    }
-}
-
-void weight_tile_gradient(const Network& network, const WeightTile& tile, const Workspace& work, std::int64_t rows,
-                          bool accumulate, float* dw, float* db) {
-    const Layer& layer = network.layers()[tile.layer];
-    const float* x = tile.layer == 0 ? work.x.data() : work.y[tile.layer - 1].data();
-    const float* dz = work.dz[tile.layer].data() + tile.panel * layer.forward.panel;
-    const std::int64_t width = layer.forward.panel_width(tile.panel);
-    network.isa().weight_gradient(
-        {rows, x, layer.in_stride, dz, layer.out_stride, tile.begin, tile.end, width, accumulate, dw});
-    if (tile.begin == 0) network.isa().bias_gradient({rows, dz, layer.out_stride, width, accumulate, db});
-}
-
-TilePlace tile_place(const Network& network, const WeightTile& tile) {
-    const Layer& layer = network.layers()[tile.layer];
-    const std::int64_t width = layer.forward.panel_width(tile.panel);
-    return {layer.weight + layer.forward.panel_offset(tile.panel) + tile.begin * width, (tile.end - tile.begin) * width,
-            layer.bias + tile.panel * layer.forward.panel, tile.begin == 0 ? width : 0};
+                      std::span<const std::int64_t> rows, std::span<const std::int64_t> next_rows, const Noise& noise,
+                      const Member& me, Workspace& work) {
+    const auto n = static_cast<std::int64_t>(rows.size());
+    const std::int64_t end = me.end(n);
+    std::vector<const float*>& pointers = work.scratch[static_cast<std::size_t>(me.id)].ahead;
+    const bool far = rows_are_far(source);
+    for_each_row_block(network, me.begin(n), end, [&](std::int64_t first, std::int64_t last) {
+        gather(network, source, rows, noise, first, last, work);
+        RowsAhead ahead{};
+        if (far) {
+            // The block after this one; after the last, the first of the next batch.
+            const auto n_next = static_cast<std::int64_t>(next_rows.size());
+            const auto wanted =
+                last < end ? rows.subspan(static_cast<std::size_t>(last),
+                                          static_cast<std::size_t>(std::min(end - last, last - first)))
+                           : next_rows.subspan(
+                                 static_cast<std::size_t>(me.begin(n_next)),
+                                 static_cast<std::size_t>(std::min(me.end(n_next) - me.begin(n_next), last - first)));
+            pointers.clear();
+            for (const std::int64_t number : wanted) pointers.push_back(source.inputs.row(number));
+            ahead = {pointers.data(), static_cast<std::int64_t>(pointers.size()), (network.n_features() + 15) / 16};
+        }
+        forward(network, weights.params, first, last - first, work, far ? &ahead : nullptr);
+        loss_gradient(network, first, last - first, work);
+        backward(network, weights.transposed, first, last - first, work);
+    });
 }
 
 }  // namespace isthmus::cpu

@@ -185,6 +185,31 @@ ISTHMUS_INLINE Vec sqrt(Vec a) {
 #endif
 }
 
+#if defined(__AVX512F__)
+// c - a * b
+ISTHMUS_INLINE Vec negated_fma(Vec a, Vec b, Vec c) {
+    return Vec(reinterpret_cast<NativeFloat>(_mm512_fnmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v)));
+}
+// 1 / a to 14 bits
+ISTHMUS_INLINE Vec estimate_reciprocal(Vec a) {
+    return Vec(reinterpret_cast<NativeFloat>(_mm512_maskz_rcp14_ps(0xffff, (__m512)a.v)));
+}
+#endif
+
+// a / b within 1 ULP, for normal b and a quotient in range. The instruction keeps AVX-512's divider busy for 16 cycles;
+// an estimate, one Newton step and the remainder of the quotient are six operations on the ports that are free.
+template <class T>
+ISTHMUS_INLINE T divide(T a, T b) {
+#if defined(__AVX512F__)
+    const T estimate = estimate_reciprocal(b);
+    const T inverse = fma(negated_fma(b, estimate, T(1.0F)), estimate, estimate);
+    const T quotient = a * inverse;
+    return fma(negated_fma(b, quotient, a), inverse, quotient);
+#else
+    return a / b;
+#endif
+}
+
 ISTHMUS_INLINE Vec abs(Vec a) { return from_bits(bits(a) & IVec(0x7fffffff)); }
 // Magnitude of a, sign of b.
 ISTHMUS_INLINE Vec copysign(Vec a, Vec b) {
@@ -213,6 +238,80 @@ ISTHMUS_INLINE Vec min(Vec a, Vec b) {
 #else
     return select(a < b, a, b);
 #endif
+}
+
+// ---- the first lanes of a vector ----------------------------------------------------------------------------------
+
+// kLanes set words and kLanes clear ones: from kLanes - count on, the mask of the first `count` lanes.
+alignas(64) static constexpr std::int32_t kFirstLanes[2 * kLanes] = {
+#if defined(__AVX512F__)
+    -1, -1, -1, -1, -1, -1, -1, -1,
+#endif
+#if defined(__AVX2__)
+    -1, -1, -1, -1,
+#endif
+    -1, -1, -1, -1,
+};
+
+ISTHMUS_INLINE Mask first_lanes(std::int64_t count) {
+    Mask mask;
+    __builtin_memcpy(&mask.v, kFirstLanes + kLanes - (count < kLanes ? count : kLanes), sizeof(mask.v));
+    return mask;
+}
+
+// x in lanes below count (1 ..), zero in the others, whatever x holds there.
+ISTHMUS_INLINE Vec keep_part(Vec x, std::int64_t count) {
+    if (count >= kLanes) return x;
+    return from_bits(bits(x) & IVec(first_lanes(count).v));
+}
+
+// The first `count` (1 ..) floats at p, the other lanes zero; reads no others.
+ISTHMUS_INLINE Vec load_part(const float* p, std::int64_t count) {
+    if (count >= kLanes) return Vec::load(p);
+#if defined(__AVX512F__)
+    return Vec(reinterpret_cast<NativeFloat>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), p)));
+#elif defined(__AVX2__)
+    return Vec(reinterpret_cast<NativeFloat>(_mm256_maskload_ps(p, (__m256i)first_lanes(count).v)));
+#else
+    alignas(64) float part[kLanes] = {};
+    for (std::int64_t i = 0; i < count; ++i) part[i] = p[i];
+    return Vec::load(part);
+#endif
+}
+
+ISTHMUS_INLINE void store_part(Vec x, float* p, std::int64_t count) {
+    if (count >= kLanes) return x.store(p);
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << count) - 1U), (__m512)x.v);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, (__m256i)first_lanes(count).v, (__m256)x.v);
+#else
+    alignas(64) float part[kLanes];
+    x.store(part);
+    for (std::int64_t i = 0; i < count; ++i) p[i] = part[i];
+#endif
+}
+
+// In double, as a tree: the upper half of the lanes onto the lower, until one is left.
+ISTHMUS_INLINE double sum_lanes(Vec x) {
+    using Doubles = double __attribute__((vector_size(kLanes * 4)));
+#if defined(__AVX512F__)
+    const Doubles eight =
+        __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 0, 1, 2, 3, 4, 5, 6, 7), Doubles) +
+        __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 8, 9, 10, 11, 12, 13, 14, 15), Doubles);
+    const auto four =
+        __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#elif defined(__AVX2__)
+    const Doubles four = __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 0, 1, 2, 3), Doubles) +
+                         __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 4, 5, 6, 7), Doubles);
+#endif
+#if defined(__AVX2__)
+    const auto two = __builtin_shufflevector(four, four, 0, 1) + __builtin_shufflevector(four, four, 2, 3);
+#else
+    const Doubles two = __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 0, 1), Doubles) +
+                        __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 2, 3), Doubles);
+#endif
+    return two[0] + two[1];
 }
 
 }  // namespace isthmus::cpu::ISTHMUS_ISA

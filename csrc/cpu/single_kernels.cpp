@@ -53,16 +53,14 @@ void for_each_row_block(std::int64_t rows, double flops, MutableMatrixView out, 
 void CpuKernels::dense_forward(MatrixView x, MatrixView weight, const float* bias, Activation activation,
                                MutableMatrixView y, const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
-    const PanelLayout layout{weight.cols, weight.rows, isa.lanes, isa.panel};
+    const PanelLayout layout{weight.cols + 1, weight.rows, isa.lanes, isa.panel};
     Buffer panels(layout.size());
-    pack_transposed(layout, weight, panels.data());
-    Buffer padded_bias(layout.padded_width());
-    if (bias != nullptr) std::copy_n(bias, weight.rows, padded_bias.data());
+    pack_weight(layout, weight, bias, panels.data());
     const double flops = product_flops(x.rows, weight.cols, weight.rows);
     for_each_row_block(x.rows, flops, y, options,
                        [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
                            isa.dense_forward({rows, weight.cols, weight.rows, x.row(row), x.stride, panels.data(),
-                                              padded_bias.data(), activation, block, stride, nullptr});
+                                              activation, block, stride, nullptr, nullptr});
                        });
 }
 
@@ -83,11 +81,10 @@ void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableM
 void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
                                        const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
-    const PanelLayout layout{x.cols, dz.cols, isa.lanes, isa.panel};
+    const PanelLayout layout{x.cols + 1, dz.cols, isa.lanes, isa.panel};
     const std::int64_t stride = activation_stride(dz.cols);
     Buffer padded(std::min(kPieceRows, dz.rows) * stride);
     Buffer dw(layout.size());
-    Buffer db(layout.padded_width());
     const std::int64_t tiles_down = (x.cols + kWeightTileRows - 1) / kWeightTileRows;
     const std::int64_t tiles = tiles_down * layout.count();
     run_team(threads(product_flops(x.rows, x.cols, dz.cols), options), [&](const Member& me) {
@@ -102,17 +99,24 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
                 const std::int64_t top = t % tiles_down * kWeightTileRows;
                 const std::int64_t width = layout.panel_width(panel);
                 const float* columns = padded.data() + panel * layout.panel;
-                isa.weight_gradient({rows, x.row(begin), x.stride, columns, stride, top,
-                                     std::min(top + kWeightTileRows, x.cols), width, begin > 0,
-                                     dw.data() + layout.panel_offset(panel) + top * width});
-                if (top == 0)
-                    isa.bias_gradient({rows, columns, stride, width, begin > 0, db.data() + panel * layout.panel});
+                const std::int64_t inputs = std::min(kWeightTileRows, x.cols - top);
+                isa.weight_gradient({rows,
+                                     x.row(begin) + top,
+                                     x.stride,
+                                     false,
+                                     inputs,
+                                     columns,
+                                     stride,
+                                     width,
+                                     top + inputs == x.cols,
+                                     begin > 0,
+                                     dw.data() + layout.panel_offset(panel) + top * width,
+                                     {}});
             }
             me.wait();
         }
     });
-    unpack_transposed(layout, dw.data(), dweight);
-    if (dbias != nullptr) std::copy_n(db.data(), dz.cols, dbias);
+    unpack_weight(layout, dw.data(), dweight, dbias);
 }
 
 void CpuKernels::activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
@@ -175,7 +179,7 @@ void CpuKernels::update(const UpdateRule& rule, double learning_rate, std::int64
                                                 rule.momentum, rule.weight_decay, step);
     run_team(threads(kElementwiseFlops * static_cast<double>(n), options), [&](const Member& me) {
         const std::int64_t begin = me.begin(n);
-        isa.update({rule.optimizer, &constants, 1.0F, 1.0F, param + begin, gradient + begin, m + begin, v + begin,
+        isa.update({rule.optimizer, &constants, 1.0F, param + begin, gradient + begin, m + begin, v + begin,
                     me.end(n) - begin});
     });
 }

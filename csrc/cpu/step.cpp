@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/weight_gradients.hpp"
+
 namespace isthmus::cpu {
 
 namespace {
@@ -22,12 +24,12 @@ void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, doub
     for (std::int64_t begin = 0; begin < n; begin += work.rows) {
         const std::int64_t count = std::min(work.rows, n - begin);
         const auto piece = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-        forward_backward(network, weights, source, piece, noise, me.begin(count), me.end(count), work);
+        forward_backward(network, weights, source, piece, {}, noise, me, work);
         me.wait();
+        WeightGradients gradients(network, work, me.id, count);
         for (std::int64_t t = me.begin(n_tiles); t < me.end(n_tiles); ++t) {
             const WeightTile& tile = tiles[static_cast<std::size_t>(t)];
-            const TilePlace place = tile_place(network, tile);
-            weight_tile_gradient(network, tile, work, count, begin > 0, gradient + place.weight, gradient + place.bias);
+            gradients.tile(tile, begin > 0, gradient + tile.offset, {});
         }
         if (me.id == 0) {
             for (std::int64_t r = 0; r < count; ++r) {
@@ -55,12 +57,13 @@ StepRunner::StepRunner(const Network& network, Parameters parameters, const RowS
       reducer_(reducer),
       stop_(stop),
       work_(work),
-      tile_squares_(network.weight_tiles().size()) {
+      tile_squares_(network.weight_tiles().size()),
+      fetch_(network.flat_size() > kFloatsInL2 / 4) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
     std::int64_t total = 0;
     for (const WeightTile& tile : network.weight_tiles()) {
-        total += tile_place(network, tile).weight_size;
+        total += tile.size;
         cost_.push_back(total);
     }
 }
@@ -90,7 +93,9 @@ void StepRunner::run_member(const Member& me) {
                                                     rule_.beta_1, rule_.beta_2, rule_.epsilon, rule_.momentum,
                                                     rule_.weight_decay, range_.first_step + s + 1);
         const auto rows = range_.rows.subspan(begin, count);
-        const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, constants);
+        const auto later = range_.rows.subspan(begin + count);
+        const auto next_rows = later.first(std::min(later.size(), static_cast<std::size_t>(range_.batch_size)));
+        const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, next_rows, constants);
         if (me.id == 0) {
             if (!std::isfinite(sums.loss)) diverged_.store(true, std::memory_order_relaxed);
             try {
@@ -118,10 +123,11 @@ void StepRunner::run_member(const Member& me) {
 }
 
 StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::int64_t> rows,
+                                        std::span<const std::int64_t> next_rows,
                                         const math::UpdateConstants& constants) {
     const auto n = static_cast<std::int64_t>(rows.size());
     const Weights weights{parameters_.params, parameters_.transposed};
-    forward_backward(network_, weights, source_, rows, range_.noise, me.begin(n), me.end(n), work_);
+    forward_backward(network_, weights, source_, rows, next_rows, range_.noise, me, work_);
     Sums sums;
     for (const std::int64_t row : rows) sums.weight += source_.weight(row);
     me.wait();
@@ -131,11 +137,17 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
     if (sums.weight == 0.0) return sums;
 
     const auto scale = static_cast<float>(1.0 / sums.weight);
-    alignas(64) float dw[kWeightTileRows * kWidestPanel];
-    alignas(64) float db[kWidestPanel];
+    alignas(64) float dw[(kWeightTileRows + 1) * kWidestPanel];
+    WeightGradients gradients(network_, work_, me.id, n);
     for (const WeightTile& tile : share(me)) {
-        weight_tile_gradient(network_, tile, work_, n, false, dw, db);
-        update_tile(tile, constants, scale, 1.0F, dw, db);
+        const float* upcoming[3] = {};
+        if (fetch_) {
+            upcoming[0] = parameters_.params + tile.offset;
+            upcoming[1] = parameters_.m + tile.offset;
+            upcoming[2] = parameters_.v + tile.offset;
+        }
+        gradients.tile(tile, false, dw, upcoming);
+        update_tile(tile, constants, scale, dw);
     }
     return sums;
 }
@@ -158,16 +170,12 @@ StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::i
     const Sums sums = batch_;
     if (sums.weight == 0.0 || reduce_failed_) return sums;
 
-    const auto scale = static_cast<float>(1.0 / sums.weight);
-    float clip = 1.0F;
+    auto scale = static_cast<float>(1.0 / sums.weight);
     if (rule_.clip_norm) {
         const double norm = gradient_norm(me, scale);
-        if (norm > *rule_.clip_norm) clip = static_cast<float>(*rule_.clip_norm / norm);
+        if (norm > *rule_.clip_norm) scale *= static_cast<float>(*rule_.clip_norm / norm);
     }
-    for (const WeightTile& tile : share(me)) {
-        const TilePlace place = tile_place(network_, tile);
-        update_tile(tile, constants, scale, clip, flat_gradient_ + place.weight, flat_gradient_ + place.bias);
-    }
+    for (const WeightTile& tile : share(me)) update_tile(tile, constants, scale, flat_gradient_ + tile.offset);
     return sums;
 }
 
@@ -175,10 +183,8 @@ double StepRunner::gradient_norm(const Member& me, float scale) {
     const InstructionSet& isa = network_.isa();
     const std::vector<WeightTile>& tiles = network_.weight_tiles();
     for (const WeightTile& tile : share(me)) {
-        const TilePlace place = tile_place(network_, tile);
         tile_squares_[static_cast<std::size_t>(&tile - tiles.data())] =
-            isa.sum_of_squares(flat_gradient_ + place.weight, place.weight_size, scale) +
-            isa.sum_of_squares(flat_gradient_ + place.bias, place.bias_size, scale);
+            isa.sum_of_squares(flat_gradient_ + tile.offset, tile.size, scale);
     }
     me.wait();
     double sum = 0.0;
@@ -186,17 +192,12 @@ double StepRunner::gradient_norm(const Member& me, float scale) {
     return std::sqrt(sum);
 }
 
-void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, float clip,
-                             const float* dw, const float* db) {
+void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale,
+                             const float* dw) {
     const InstructionSet& isa = network_.isa();
     const Layer& layer = network_.layers()[tile.layer];
-    const TilePlace place = tile_place(network_, tile);
-    const auto update = [&](std::int64_t offset, std::int64_t size, const float* gradient) {
-        return isa.update({rule_.optimizer, &constants, scale, clip, parameters_.params + offset, gradient,
-                           parameters_.m + offset, parameters_.v + offset, size});
-    };
-    bool finite = update(place.weight, place.weight_size, dw);
-    if (place.bias_size > 0) finite &= update(place.bias, place.bias_size, db);
+    const bool finite = isa.update({rule_.optimizer, &constants, scale, parameters_.params + tile.offset, dw,
+                                    parameters_.m + tile.offset, parameters_.v + tile.offset, tile.size});
     if (!finite) diverged_.store(true, std::memory_order_relaxed);
     if (layer.input_gradient) {
         isa.transpose(layer.forward, parameters_.params + layer.weight, tile.panel, tile.begin, tile.end,

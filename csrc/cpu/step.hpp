@@ -56,11 +56,11 @@ private:
     };
 
     void run_member(const Member& me);
-    Sums fused_step(const Member& me, std::span<const std::int64_t> rows, const math::UpdateConstants& constants);
+    Sums fused_step(const Member& me, std::span<const std::int64_t> rows, std::span<const std::int64_t> next_rows,
+                    const math::UpdateConstants& constants);
     Sums split_step(const Member& me, std::span<const std::int64_t> rows, const math::UpdateConstants& constants);
     double gradient_norm(const Member& me, float scale);
-    void update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, float clip,
-                     const float* dw, const float* db);
+    void update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, const float* dw);
     std::span<const WeightTile> share(const Member& me) const;
 
     const Network& network_;
@@ -77,6 +77,7 @@ private:
     Sums batch_;                        // split plan: written by the first member
     std::vector<double> tile_squares_;  // split plan: one a weight tile
     std::vector<std::int64_t> cost_;    // running cost of the weight tiles
+    bool fetch_;                        // parameters and moments do not fit L2
     std::atomic<bool> diverged_{false};
     // Set when this member's share of the step is done and read behind the step's last barrier only: a member that is
     // behind must not see it in the middle of its own share.

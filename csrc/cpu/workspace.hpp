@@ -2,6 +2,7 @@
 // What a batch leaves behind for the weight phase: every layer's input, output and dz, row by row.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,36 +15,96 @@ namespace isthmus::cpu {
 // 1,024 rows of the MNIST network's matrices are 10 MB.
 inline constexpr std::int64_t kPieceRows = 1024;
 
+// Floats in half of an L2 cache of 2 MB.
+inline constexpr std::int64_t kFloatsInL2 = std::int64_t{1} << 18;
+
+// Whether the weight phase packs a layer's columns of x, and its panels of dz: where each is read this often.
+inline bool packs_columns(const Layer& layer) { return layer.forward.count() >= 4; }
+inline bool packs_panels(const Layer& layer) { return layer.in >= 2 * kWeightTileRows; }
+
+// Floats of a weight tile's packed columns, with room for what pack_columns writes too much.
+inline std::int64_t packed_tile_size(std::int64_t rows) { return kWeightTileRows * rows + 16; }
+
+// One buffer for all of it, so that all but the smallest lie on huge pages.
 struct Workspace {
-    Workspace(const Network& network, std::int64_t rows)
+    struct Scratch {  // of one thread
+        float* columns = nullptr;
+        float* panel = nullptr;
+        std::vector<const float*> ahead;
+    };
+
+    Workspace(const Network& network, std::int64_t rows, int threads)
         : rows(rows),
-          x(rows * network.layers().front().in_stride),
           errors(static_cast<std::size_t>(rows)),
           scales(static_cast<std::size_t>(rows)),
-          targets(static_cast<std::size_t>(rows)) {
-        for (const Layer& layer : network.layers()) {
-            y.emplace_back(rows * layer.out_stride);
-            dz.emplace_back(rows * layer.out_stride);
-        }
+          inputs(static_cast<std::size_t>(rows)),
+          targets(static_cast<std::size_t>(rows)),
+          y(network.layers().size()),
+          dz(network.layers().size()),
+          scratch(static_cast<std::size_t>(threads)) {
+        lay_out(network);
+        memory_ = Buffer(size_);
+        lay_out(network);
+    }
+
+    bool has_room(std::int64_t wanted_rows, int threads) const {
+        return rows >= wanted_rows && scratch.size() >= static_cast<std::size_t>(threads);
     }
 
     std::int64_t rows;
-    Buffer x;                // gathered input, corrupted when there is noise
-    std::vector<Buffer> y;   // output of each layer
-    std::vector<Buffer> dz;  // holds z between forward and backward where the activation needs it
+    float* x = nullptr;  // gathered input, corrupted when there is noise
     std::vector<double> errors;
     std::vector<float> scales;
+    std::vector<const float*> inputs;
     std::vector<const float*> targets;
+    std::vector<float*> y;   // output of each layer
+    std::vector<float*> dz;  // holds z between forward and backward where the activation needs it
+    std::vector<Scratch> scratch;
+
+private:
+    // Once for the size, once for the places.
+    void lay_out(const Network& network) {
+        size_ = 0;
+        const auto take = [this](std::int64_t size) {
+            float* place = memory_.data() ? memory_.data() + size_ : nullptr;
+            size_ += round_up(size, 16);
+            return place;
+        };
+        bool columns = false;
+        bool panels = false;
+        x = take(rows * network.layers().front().in_stride);
+        for (std::size_t i = 0; i < network.layers().size(); ++i) {
+            const Layer& layer = network.layers()[i];
+            y[i] = take(rows * layer.out_stride);
+            dz[i] = take(rows * layer.out_stride);
+            columns |= packs_columns(layer);
+            panels |= packs_panels(layer);
+        }
+        for (Scratch& thread : scratch) {
+            if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(rows));
+            if (panels) thread.panel = take(rows * network.isa().panel);
+        }
+    }
+
+    Buffer memory_;
+    std::int64_t size_ = 0;
 };
 
-// Rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block is what
-// leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
-inline std::int64_t row_block(const Network& network) {
+// The most rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block
+// is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
+inline std::int64_t most_block_rows(const Network& network) {
     const std::int64_t tile = network.isa().tile_rows;
-    constexpr std::int64_t kFloatsInL2 = std::int64_t{1} << 18;
-    if (network.multiply_adds() > kFloatsInL2) return 18 * tile;
-    const std::int64_t fitting = kFloatsInL2 / network.widest_stride();
-    return fitting < 2 * tile ? 2 * tile : fitting > 8 * tile ? 8 * tile : fitting;
+    if (network.multiply_adds() > kFloatsInL2) return 20 * tile;
+    return std::clamp(kFloatsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
+}
+
+// Calls block(begin, end) for as few blocks as that allows, all of nearly the same height.
+template <class F>
+void for_each_row_block(const Network& network, std::int64_t begin, std::int64_t end, F&& block) {
+    const std::int64_t rows = end - begin;
+    const std::int64_t most = most_block_rows(network);
+    const std::int64_t blocks = (rows + most - 1) / most;
+    for (std::int64_t i = 0; i < blocks; ++i) block(begin + rows * i / blocks, begin + rows * (i + 1) / blocks);
 }
 
 }  // namespace isthmus::cpu

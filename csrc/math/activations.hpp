@@ -110,7 +110,7 @@ struct Silu {
     template <class T>
     ISTHMUS_HD static T derivative(T z) {
         const T e = exp_of_nonpositive(minus_abs(z));
-        const T larger = T(1.0F) / (T(1.0F) + e);
+        const T larger = divide(T(1.0F), T(1.0F) + e);
         const T smaller = e * larger;
         const auto negative = z < T(0.0F);
         const T s = select(negative, smaller, larger);

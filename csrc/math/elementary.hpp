@@ -164,7 +164,7 @@ ISTHMUS_HD T log1p_of_unit(T x) {
 // relative accuracy.
 template <class T>
 ISTHMUS_HD T sigmoid_from_exp(T z, T e) {
-    return select(z < T(0.0F), e, T(1.0F)) / (T(1.0F) + e);
+    return divide(select(z < T(0.0F), e, T(1.0F)), T(1.0F) + e);
 }
 
 template <class T>
@@ -181,7 +181,7 @@ ISTHMUS_HD T softplus(T z) {
 template <class T>
 ISTHMUS_HD T tanh(T x) {
     const T m = expm1_of_nonpositive(T(2.0F) * minus_abs(x));
-    return copysign(m / (T(2.0F) + m), x);
+    return copysign(divide(m, T(2.0F) + m), x);
 }
 
 // ---- error function ---------------------------------------------------------------------------------------------

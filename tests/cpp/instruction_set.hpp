@@ -12,6 +12,13 @@ inline constexpr bool kFused = true;  // fma of a vector rounds once
 inline constexpr bool kFused = false;
 #endif
 
+// A formula on a vector has the bits of the same formula on floats.
+#if defined(__AVX512F__)
+inline constexpr bool kScalarBits = false;  // divide() is within 1 ULP
+#else
+inline constexpr bool kScalarBits = kFused;
+#endif
+
 // False, with the line that CTest takes for a skip, where the machine lacks it.
 inline bool usable() {
 #if defined(__AVX512F__)

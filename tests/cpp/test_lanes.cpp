@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A formula on a vector is the formula on each lane. Compiled once for each instruction set, with its flags.
 //
-// Where the fused multiply-add rounds once, every lane has the bits of T = float. The x86-64 baseline rounds twice:
-// there each lane must have the bits that it has when its value fills the whole vector. Random numbers, gaussians
-// included, have the same bits everywhere.
+// Where the fused multiply-add rounds once and the division is exact, every lane has the bits of T = float. The x86-64
+// baseline rounds twice and AVX-512 divides within 1 ULP: there each lane must have the bits that it has when its value
+// fills the whole vector. Random numbers, gaussians included, have the same bits everywhere.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -62,8 +63,8 @@ void check_lanes(std::string_view name, const std::vector<float>& x, F&& f) {
     for (std::size_t i = 0; i < x.size(); i += kLanes) {
         const Lanes y(f(Vec::load(&x[i])));
         for (int lane = 0; lane < kLanes; ++lane) {
-            const float alone = instruction_set::kFused ? f(x[i + static_cast<std::size_t>(lane)])
-                                                        : Lanes(f(Vec(x[i + static_cast<std::size_t>(lane)])))[0];
+            const float alone = instruction_set::kScalarBits ? f(x[i + static_cast<std::size_t>(lane)])
+                                                             : Lanes(f(Vec(x[i + static_cast<std::size_t>(lane)])))[0];
             if (same(y[lane], alone)) continue;
             char text[160];
             std::snprintf(text, sizeof(text), "%.*s at %a: lane %d has %a, alone %a", static_cast<int>(name.size()),
@@ -132,6 +133,36 @@ TEST(optimizers) {
             });
         }
     });
+}
+
+// Over all pairs of significands near the ends and the middle of a binade, where an estimate is worst, and a sample.
+TEST(division_is_within_one_ulp) {
+    std::vector<float> significands;
+    for (std::int32_t i = 0; i < 64; ++i) {
+        for (const std::int32_t near : {0x3f800000, 0x3fc00000, 0x3fb504f3, 0x3fffffc0}) {
+            significands.push_back(math::from_bits(near + i));
+        }
+    }
+    for (std::int32_t i = 0; i < 256; ++i) significands.push_back(math::from_bits(0x3f800000 + i * 0x7fff + i));
+    double worst = 0.0;
+    for (const float scale : {0x1p-100F, 1.0F, 0x1p100F}) {
+        for (const float b : significands) {
+            for (std::size_t i = 0; i < significands.size(); i += kLanes) {
+                const Lanes quotient(divide(Vec::load(&significands[i]) * Vec(scale), Vec(b)));
+                for (int lane = 0; lane < kLanes; ++lane) {
+                    const double a = static_cast<double>(significands[i + static_cast<std::size_t>(lane)] * scale);
+                    worst = std::max(worst, ulp::error(quotient[lane], a / static_cast<double>(b)));
+                }
+            }
+        }
+    }
+    CHECK(worst <= 1.0);
+    // Adam's denominator may be as large as a float can be, and its numerator 0.
+    const Lanes edge(divide(Vec(1.0F), Vec(3.402823466e38F)));
+    CHECK(edge[0] >= 0.0F && edge[0] <= 0x1p-126F);
+    CHECK(Lanes(divide(Vec(0.0F), Vec(3.0F)))[kLanes - 1] == 0.0F);
+    CHECK(std::isnan(Lanes(divide(Vec(__builtin_nanf("")), Vec(3.0F)))[0]));
+    CHECK(std::isnan(Lanes(divide(Vec(1.0F), Vec(__builtin_nanf(""))))[0]));
 }
 
 TEST(products_of_unsigned_words) {

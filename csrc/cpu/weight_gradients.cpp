@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/weight_gradients.hpp"
+
+#include <cstring>
+
+namespace isthmus::cpu {
+
+void WeightGradients::tile(const WeightTile& tile, bool accumulate, float* dw, const float* const (&upcoming)[3]) {
+    const Layer& layer = network_.layers()[tile.layer];
+    const float* x = (tile.layer == 0 ? work_.x : work_.y[tile.layer - 1]) + tile.begin;
+    const float* dz = work_.dz[tile.layer] + tile.panel * layer.forward.panel;
+    std::int64_t dz_stride = layer.out_stride;
+    const bool packed = packs_columns(layer);
+    if (packed) x = packed_columns(tile, x, layer.in_stride);
+    if (packs_panels(layer)) {
+        dz = packed_panel(tile, dz, dz_stride);
+        dz_stride = layer.forward.panel_width(tile.panel);
+    }
+    network_.isa().weight_gradient({rows_,
+                                    x,
+                                    layer.in_stride,
+                                    packed,
+                                    tile.end - tile.begin,
+                                    dz,
+                                    dz_stride,
+                                    layer.forward.panel_width(tile.panel),
+                                    tile.bias,
+                                    accumulate,
+                                    dw,
+                                    {upcoming[0], upcoming[1], upcoming[2]}});
+}
+
+const float* WeightGradients::packed_columns(const WeightTile& tile, const float* x, std::int64_t x_stride) {
+    const std::int64_t group = tile.begin / kWeightGroupRows;
+    if (tile.layer != columns_layer_ || group != columns_group_) {
+        columns_layer_ = tile.layer;
+        columns_group_ = group;
+        columns_packed_ = 0;
+    }
+    const std::int64_t number = (tile.begin - group * kWeightGroupRows) / kWeightTileRows;
+    float* to = scratch_.columns + number * packed_tile_size(rows_);
+    if ((columns_packed_ >> number & 1U) == 0) {
+        network_.isa().pack_columns(rows_, x, x_stride, tile.end - tile.begin, to);
+        columns_packed_ |= 1U << number;
+    }
+    return to;
+}
+
+const float* WeightGradients::packed_panel(const WeightTile& tile, const float* dz, std::int64_t dz_stride) {
+    if (tile.layer != panel_layer_ || tile.panel != panel_) {
+        panel_layer_ = tile.layer;
+        panel_ = tile.panel;
+        const std::int64_t width = network_.layers()[tile.layer].forward.panel_width(tile.panel);
+        for (std::int64_t r = 0; r < rows_; ++r) {
+            std::memcpy(scratch_.panel + r * width, dz + r * dz_stride,
+                        static_cast<std::size_t>(width) * sizeof(float));
+        }
+    }
+    return scratch_.panel;
+}
+
+}  // namespace isthmus::cpu
