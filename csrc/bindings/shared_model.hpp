@@ -25,6 +25,9 @@ public:
 
     int n_threads() const { return n_threads_; }
 
+    // For what never changes: the network's widths. Needs no lock.
+    const Autoencoder& constants() const { return core_; }
+
     // While the model is trained, a reader waits for the end of the epoch.
     template <class Body>
     auto read(Body&& body) const {

@@ -189,24 +189,34 @@ void Autoencoder::partial_fit(const RowSource& training, const Hooks& hooks) {
     isthmus::partial_fit(*model_, state_, configuration_, ScaledWeights(training).source(), hooks);
 }
 
-void Autoencoder::check_inputs(MatrixView x) const { check_matrix(x, n_features_, fitted_with(n_features_), "X"); }
+void Autoencoder::check_inputs(MatrixView x) const {
+    if (x.rows >= 1 && x.cols == n_features_) return;  // no sentence is put together for the many calls that are right
+    check_shape_of(x, n_features_, fitted_with(n_features_), "X");
+}
+
+void Autoencoder::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out,
+                      const char* name) const {
+    if (model_->run(first_op, last_op, rows, out)) return;
+    check_finite(rows, name, 0);
+    throw Error(ErrorKind::runtime, std::string(name) + " was changed by another thread while it was read");
+}
 
 void Autoencoder::encode(MatrixView x, MutableMatrixView code) const {
     check_inputs(x);
     check_shape(code, x.rows, code_size());
-    model_->run(0, program_.code_op + 1, x, code);
+    run(0, program_.code_op + 1, x, code, "X");
 }
 
 void Autoencoder::decode(MatrixView code, MutableMatrixView x) const {
-    check_matrix(code, code_size(), "columns, but this model's code has " + std::to_string(code_size()), "Z");
+    check_shape_of(code, code_size(), "columns, but this model's code has " + std::to_string(code_size()), "Z");
     check_shape(x, code.rows, n_features_);
-    model_->run(program_.code_op + 1, program_.ops.size(), code, x);
+    run(program_.code_op + 1, program_.ops.size(), code, x, "Z");
 }
 
 void Autoencoder::reconstruct(MatrixView x, MutableMatrixView y) const {
     check_inputs(x);
     check_shape(y, x.rows, n_features_);
-    model_->run(0, program_.ops.size(), x, y);
+    run(0, program_.ops.size(), x, y, "X");
 }
 
 void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,

@@ -65,6 +65,7 @@ public:
 
 private:
     void check_inputs(MatrixView x) const;
+    void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out, const char* name) const;
     void check_rows(const RowSource& source, const RowNames& names) const;
 
     Configuration configuration_;

@@ -46,12 +46,16 @@ void check_finite(MatrixView rows, const std::string& name, std::int64_t first_r
     }
 }
 
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
-                  std::int64_t first_row) {
+void check_shape_of(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name) {
     if (rows.cols != width) {
         throw Error(ErrorKind::value, name + " has " + std::to_string(rows.cols) + " " + width_of);
     }
     if (rows.rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
+}
+
+void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
+                  std::int64_t first_row) {
+    check_shape_of(rows, width, width_of, name);
     check_finite(rows, name, first_row);
 }
 

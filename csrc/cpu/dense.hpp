@@ -50,24 +50,26 @@ struct PanelProduct {
     std::int64_t a_stride;
     PanelLayout layout;
     const float* panels;
+    std::int64_t first_panel, last_panel;
     bool bias;  // the panels' last row is the initial value
-    RowsAhead* ahead;
+    Ahead* ahead;
 };
 
-// Gives a tile its prefetches: a share of the next panel, and lines of the rows ahead.
-ISTHMUS_INLINE void fetch_ahead(TileArgs& t, const float* panel, std::int64_t lines, RowsAhead* ahead) {
+// Gives a tile its prefetches: a share of the next panel, and lines of what lies ahead.
+ISTHMUS_INLINE void fetch_ahead(TileArgs& t, const float* panel, std::int64_t lines, Ahead* ahead) {
     t.lines = 0;
     t.more = lines;
     t.upcoming[0] = panel;
-    if (ahead == nullptr || ahead->row == ahead->count) return;
-    t.upcoming[1] = ahead->rows[ahead->row] + ahead->line * kLine;
+    if (ahead == nullptr || ahead->at == ahead->count) return;
+    const Stretch& stretch = ahead->stretches[ahead->at];
+    t.upcoming[1] = stretch.data + ahead->line * kLine;
     if (lines == 0) t.upcoming[0] = t.upcoming[1];
-    const std::int64_t rest = ahead->lines - ahead->line;
+    const std::int64_t rest = stretch.lines - ahead->line;
     t.lines = rest < t.k ? rest : t.k;
     ahead->line += t.lines;
-    if (ahead->line == ahead->lines) {
+    if (ahead->line == stretch.lines) {
         ahead->line = 0;
-        ++ahead->row;
+        ++ahead->at;
     }
 }
 
@@ -77,7 +79,8 @@ ISTHMUS_INLINE void fetch_ahead(TileArgs& t, const float* panel, std::int64_t li
 template <class Finish, class Place, class Then>
 ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Place&& place, Then&& then) {
     const PanelLayout& layout = product.layout;
-    const std::int64_t count = layout.count();
+    const std::int64_t first = product.first_panel;
+    const std::int64_t last = product.last_panel;
     const std::int64_t fitting = kRowsInL2 / product.depth;
     const std::int64_t block_rows = fitting < 4 * kTileRows ? 4 * kTileRows : fitting;
     const std::int64_t blocks = (product.rows + block_rows - 1) / block_rows;
@@ -88,13 +91,24 @@ ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Place&& place, 
         const std::int64_t begin = product.rows * block / blocks;
         const std::int64_t end = product.rows * (block + 1) / blocks;
         const std::int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
-        for (std::int64_t p = 0; p < count; ++p) {
+        for (std::int64_t p = first; p < last; ++p) {
             const std::int64_t column = p * kPanel;
             const std::int64_t width = layout.panel_width(p);
             t.b = product.panels + layout.panel_offset(p);
             t.b_stride = width;
             t.init = product.bias ? t.b + product.depth * width : kZeros;
-            const std::int64_t next = p + 1 < count ? p + 1 : 0;
+            if (end - begin == 1 && p + kRowPanels <= last && layout.panel_width(p + kRowPanels - 1) == kPanel) {
+                const std::int64_t panel_stride = layout.depth * kPanel;
+                t.a = product.a + begin * product.a_stride;
+                t.init_stride = product.bias ? panel_stride : 0;
+                place(t, begin, column);
+                gemm_row<Finish>(t, panel_stride);
+                t.init_stride = 0;
+                then(begin, 1, column, kRowPanels * kPanel);
+                p += kRowPanels - 1;
+                continue;
+            }
+            const std::int64_t next = p + 1 < last ? p + 1 : first;
             const float* upcoming = product.panels + layout.panel_offset(next);
             const std::int64_t share = (layout.depth * layout.panel_width(next) / kLine + tiles - 1) / tiles;
             const std::int64_t lines = layout.size() > kPanelsInL2 ? share : 0;
@@ -111,21 +125,11 @@ ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Place&& place, 
     }
 }
 
+inline constexpr auto kNothing = [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {};
+
+// A long formula in registers would be repeated for each accumulator of each tile; here it is a loop over the tile.
 template <class Act>
-static void dense_forward_with(const ForwardArgs& f) {
-    const PanelLayout layout{f.in + 1, f.out, kLanes, kPanel};
-    const PanelProduct product{f.rows, f.in, f.x, f.x_stride, layout, f.panels, true, f.ahead};
-    if constexpr (Act::id == Activation::linear || Act::id == Activation::relu) {
-        multiply_panels<Activate<Act>>(
-            product,
-            [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
-                t.c = f.y + row * f.y_stride + column;
-                t.c_stride = f.y_stride;
-            },
-            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
-        return;
-    }
-    // A long formula in registers would be repeated for each accumulator of each tile; here it is a loop over the tile.
+ISTHMUS_INLINE void forward_through_tile(const ForwardArgs& f, const PanelProduct& product) {
     alignas(64) float tile[kTileRows * kPanel] = {};
     const auto copy = [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width, float* to)
                           ISTHMUS_LAMBDA_INLINE {
@@ -139,7 +143,7 @@ static void dense_forward_with(const ForwardArgs& f) {
         product,
         [&](TileArgs& t, std::int64_t, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
             t.c = tile;
-            t.c_stride = layout.panel_width(column / kPanel);
+            t.c_stride = product.layout.panel_width(column / kPanel);
         },
         [&](std::int64_t row, std::int64_t height, std::int64_t column, std::int64_t width) ISTHMUS_LAMBDA_INLINE {
             if constexpr (Act::needs_z) {
@@ -156,14 +160,46 @@ static void dense_forward_with(const ForwardArgs& f) {
         });
 }
 
+template <class Act>
+static void dense_forward_with(const ForwardArgs& f) {
+    const PanelLayout layout{f.in + 1, f.out, kLanes, kPanel};
+    const PanelProduct product{f.rows,   f.in,          f.x,          f.x_stride, layout,
+                               f.panels, f.first_panel, f.last_panel, true,       f.ahead};
+    const auto place = [&](TileArgs& t, std::int64_t row, std::int64_t column) ISTHMUS_LAMBDA_INLINE {
+        t.c = f.y + row * f.y_stride + column;
+        t.c_stride = f.y_stride;
+    };
+    if constexpr (Act::id == Activation::linear || Act::id == Activation::relu) {
+        multiply_panels<Activate<Act>>(product, place, kNothing);
+    } else if (f.rows < kLanes / 4) {
+        // So few rows that a tile does not fill a group of vectors: z first, then the formula along each row.
+        multiply_panels<Unchanged>(product, place, kNothing);
+        const std::int64_t first = f.first_panel * kPanel;
+        const std::int64_t last = f.last_panel * kPanel;
+        const std::int64_t width = (last < layout.padded_width() ? last : layout.padded_width()) - first;
+        for (std::int64_t r = 0; r < f.rows; ++r) {
+            float* y = f.y + r * f.y_stride + first;
+            for_each_vector(width, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
+                const auto z = part.load(y + j);
+                if constexpr (Act::needs_z) {
+                    if (f.z) part.store(z, f.z + r * f.y_stride + first + j);
+                }
+                part.store(Act::forward(z), y + j);
+            });
+        }
+    } else {
+        forward_through_tile<Act>(f, product);
+    }
+}
+
 static void dense_forward(const ForwardArgs& args) {
     math::visit(args.activation, [&](auto act) { dense_forward_with<decltype(act)>(args); });
 }
 
 template <class Act>
 static void dense_backward_input_with(const BackwardInputArgs& f) {
-    const PanelProduct product{f.rows,   f.out, f.dz,   f.dz_stride, {f.out, f.in, kLanes, kPanel},
-                               f.panels, false, nullptr};
+    const PanelLayout layout{f.out, f.in, kLanes, kPanel};
+    const PanelProduct product{f.rows, f.out, f.dz, f.dz_stride, layout, f.panels, 0, layout.count(), false, nullptr};
     // `kept` may be dx itself (z is kept where dz will stand): then all of a tile is computed before any is stored, in
     // registers or in a tile of its own.
     if constexpr (Act::id == Activation::linear) {
@@ -173,7 +209,7 @@ static void dense_backward_input_with(const BackwardInputArgs& f) {
                 t.c = f.dx + row * f.dx_stride + column;
                 t.c_stride = f.dx_stride;
             },
-            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
+            kNothing);
     } else if constexpr (Act::id == Activation::relu || Act::id == Activation::sigmoid || Act::id == Activation::tanh) {
         multiply_panels<TimesDerivative<Act>>(
             product,
@@ -183,7 +219,7 @@ static void dense_backward_input_with(const BackwardInputArgs& f) {
                 t.kept = f.kept + row * f.kept_stride + column;
                 t.kept_stride = f.kept_stride;
             },
-            [](std::int64_t, std::int64_t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {});
+            kNothing);
     } else {
         alignas(64) float tile[kTileRows * kPanel];
         multiply_panels<Unchanged>(
@@ -268,6 +304,20 @@ ISTHMUS_INLINE void transpose_square(Vec (&rows)[kLanes]) {
         }
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
+    }
+}
+
+static void pack_transposed(MatrixView from, std::int64_t width, float* to) {
+    for (std::int64_t k = 0; k < from.cols; k += kLanes) {
+        const std::int64_t depth = from.cols - k;
+        for (std::int64_t c = 0; c < width; c += kLanes) {
+            Vec square[kLanes];
+            for (int i = 0; i < kLanes; ++i) {
+                square[i] = c + i < from.rows ? load_part(from.data + (c + i) * from.stride + k, depth) : Vec(0.0F);
+            }
+            transpose_square(square);
+            for (int i = 0; i < kLanes && i < depth; ++i) square[i].store(to + (k + i) * width + c);
+        }
     }
 }
 

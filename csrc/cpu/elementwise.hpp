@@ -87,6 +87,17 @@ static bool update(const UpdateArgs& args) {
     return finite;
 }
 
+static bool all_finite(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t stride) {
+    Vec bad(0.0F);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        for_each_vector(cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
+            using T = typename decltype(part)::T;
+            bad = bad + part.sum(part.load(x + r * stride + j) * T(0.0F));
+        });
+    }
+    return sum_lanes(bad) == 0.0;
+}
+
 // In double, eight running sums in a fixed order: a square of a float cannot overflow there.
 static double sum_of_squares(const float* x, std::int64_t n, float scale) {
     double sum[8] = {};

@@ -29,7 +29,7 @@ struct TileArgs {
     const float* b;
     std::int64_t b_stride;     // between k
     const float* init;         // initial value of the accumulators
-    std::int64_t init_stride;  // between rows m; 0: one row for all (bias, zero)
+    std::int64_t init_stride;  // between rows m, of gemm_row between panels; 0: one row for all (bias, zero)
     float* c;
     std::int64_t c_stride;
     const float* kept;  // for an epilogue that reads what the layer below kept
@@ -50,6 +50,15 @@ struct Unchanged {
     static constexpr bool reads_kept = false;
     ISTHMUS_INLINE static Vec apply(Vec sum) { return sum; }
 };
+
+template <class Finish>
+ISTHMUS_INLINE void store_finished(Vec sum, const float* kept, float* c) {
+    if constexpr (Finish::reads_kept) {
+        Finish::apply(sum, Vec::load(kept)).store(c);
+    } else {
+        Finish::apply(sum).store(c);
+    }
+}
 
 template <int MR, int NV, Order kOrder, class Finish>
 __attribute__((noinline)) static void gemm_tile(const TileArgs& t) {
@@ -103,13 +112,43 @@ __attribute__((noinline)) static void gemm_tile(const TileArgs& t) {
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 4
         for (int n = 0; n < NV; ++n) {
-            Vec c;
-            if constexpr (Finish::reads_kept) {
-                c = Finish::apply(acc[m][n], Vec::load(t.kept + m * t.kept_stride + n * kLanes));
-            } else {
-                c = Finish::apply(acc[m][n]);
+            store_finished<Finish>(acc[m][n], t.kept + m * t.kept_stride + n * kLanes,
+                                   t.c + m * t.c_stride + n * kLanes);
+        }
+    }
+}
+
+// One row by kRowPanels full panels, `panel_stride` floats apart: with a single row, one panel's two accumulators would
+// wait four cycles for every k.
+inline constexpr int kRowPanels = 4;
+
+template <class Finish>
+__attribute__((noinline)) static void gemm_row(const TileArgs& t, std::int64_t panel_stride) {
+    Vec acc[kRowPanels][kTileVectors];
+#pragma GCC unroll 4
+    for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 4
+        for (int n = 0; n < kTileVectors; ++n) {
+            acc[p][n] = Vec::load(t.init + p * t.init_stride + n * kLanes);
+        }
+    }
+    for (std::int64_t k = 0; k < t.k; ++k) {
+        const Vec am(t.a[k]);
+        const float* b = t.b + k * kPanel;
+#pragma GCC unroll 4
+        for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 4
+            for (int n = 0; n < kTileVectors; ++n) {
+                acc[p][n] = fma(am, Vec::load(b + p * panel_stride + n * kLanes), acc[p][n]);
             }
-            c.store(t.c + m * t.c_stride + n * kLanes);
+        }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 4
+        for (int n = 0; n < kTileVectors; ++n) {
+            const int j = p * kPanel + n * kLanes;
+            store_finished<Finish>(acc[p][n], t.kept + j, t.c + j);
         }
     }
 }

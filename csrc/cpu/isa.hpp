@@ -14,11 +14,15 @@
 
 namespace isthmus::cpu {
 
-// Rows of `lines` cache lines each that are wanted in L2 soon; whoever has time to fetch takes the next lines.
-struct RowsAhead {
-    const float* const* rows;
-    std::int64_t count, lines;
-    std::int64_t row = 0, line = 0;
+// Stretches of memory that are wanted in L2 soon; whoever has time to fetch takes the next lines.
+struct Stretch {
+    const float* data;
+    std::int64_t lines;
+};
+struct Ahead {
+    const Stretch* stretches;
+    std::int64_t count;
+    std::int64_t at = 0, line = 0;
 };
 
 // y (rows, out) = act(x (rows, in) @ w.T + bias); writes whole vectors, so y_stride >= padded width.
@@ -26,12 +30,13 @@ struct ForwardArgs {
     std::int64_t rows, in, out;
     const float* x;
     std::int64_t x_stride;
-    const float* panels;  // PanelLayout{in + 1, out}: the bias is the last row of each panel
+    const float* panels;                   // PanelLayout{in + 1, out}: the bias is the last row of each panel
+    std::int64_t first_panel, last_panel;  // which of them, and so which columns of y
     Activation activation;
     float* y;
     std::int64_t y_stride;
-    float* z;          // where z is kept (stride y_stride), or null
-    RowsAhead* ahead;  // or null
+    float* z;      // where z is kept (stride y_stride), or null
+    Ahead* ahead;  // or null
 };
 
 // dz_below (rows, in) = (dz (rows, out) @ w) * act'(kept); act is that of the layer below.
@@ -124,8 +129,12 @@ struct InstructionSet {
     void (*activation_backward)(Activation, std::int64_t n, const float* kept, const float* dy, float* dz);
     void (*gather)(const GatherArgs&);
     void (*corrupt)(const CorruptArgs&);
+    bool (*all_finite)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t stride);
     // Sum of the squares of n floats times scale.
     double (*sum_of_squares)(const float* x, std::int64_t n, float scale);
+    // The transpose of a matrix (columns, depth) as one panel: to[k * width + c] = from[c][k], zero for c from columns
+    // on.
+    void (*pack_transposed)(MatrixView from, std::int64_t width, float* to);
     // Rows [k_begin, k_end) of one panel of `source`, transposed into `target`.
     void (*transpose)(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
                       std::int64_t k_end, const PanelLayout& target, float* to);

@@ -25,7 +25,9 @@ const InstructionSet kInstructionSet = {
     .activation_backward = activation_backward,
     .gather = gather,
     .corrupt = corrupt,
+    .all_finite = all_finite,
     .sum_of_squares = sum_of_squares,
+    .pack_transposed = pack_transposed,
     .transpose = transpose,
 };
 

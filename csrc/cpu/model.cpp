@@ -86,48 +86,15 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
     return totals;
 }
 
-void CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
-    const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(rows.rows);
-    const int threads = threads_for(flops, thread_limit());
-    const std::int64_t buffer = std::min(most_block_rows(network_), rows.rows) * network_.widest_stride();
-    Buffer scratch(2 * buffer * threads);
-    run_team(threads, [&](const Member& me) {
-        float* const buffers[2] = {scratch.data() + 2 * me.id * buffer, scratch.data() + (2 * me.id + 1) * buffer};
-        forward_blocks(network_, flat_.params.data(), first_op, last_op, false, rows, me.begin(rows.rows),
-                       me.end(rows.rows), buffers,
-                       [&](std::int64_t row, std::int64_t count, const float* y, std::int64_t stride) {
-                           for (std::int64_t r = 0; r < count; ++r) {
-                               std::copy_n(y + r * stride, out.cols, out.row(row + r));
-                           }
-                       });
-    });
+Inference CpuModel::inference() const { return {network_, flat_.params.data(), scratch_, thread_limit()}; }
+
+bool CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    return inference().run(first_op, last_op, rows, out);
 }
 
 void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
                           std::optional<MutableMatrixView> per_feature) const {
-    const std::int64_t n = source.rows();
-    const std::int64_t d = network_.n_features();
-    const double flops = 2.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
-    const int threads = threads_for(flops, thread_limit());
-    const std::int64_t block = std::min(most_block_rows(network_), n);
-    const std::int64_t buffer = block * network_.widest_stride();
-    Buffer scratch(2 * buffer * threads);
-    std::vector<const float*> targets(static_cast<std::size_t>(block * threads));
-    const MatrixView& target_rows = source.targets ? *source.targets : source.inputs;
-    run_team(threads, [&](const Member& me) {
-        float* const buffers[2] = {scratch.data() + 2 * me.id * buffer, scratch.data() + (2 * me.id + 1) * buffer};
-        const float** target = targets.data() + me.id * block;
-        forward_blocks(network_, flat_.params.data(), 0, network_.layers().size(), true, source.inputs, me.begin(n),
-                       me.end(n), buffers,
-                       [&](std::int64_t row, std::int64_t count, const float* y, std::int64_t stride) {
-                           for (std::int64_t r = 0; r < count; ++r) target[r] = target_rows.row(row + r);
-                           double* sums = errors.data() + row;
-                           network_.isa().loss({network_.loss(), count, d, y, stride, target, nullptr, sums, nullptr, 0,
-                                                per_feature ? per_feature->row(row) : nullptr,
-                                                per_feature ? per_feature->stride : 0});
-                           for (std::int64_t r = 0; r < count; ++r) sums[r] /= static_cast<double>(d);
-                       });
-    });
+    inference().row_errors(source, errors, per_feature);
 }
 
 }  // namespace isthmus::cpu

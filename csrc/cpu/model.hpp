@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cpu/buffer.hpp"
+#include "cpu/inference.hpp"
 #include "cpu/network.hpp"
 #include "cpu/workspace.hpp"
 #include "device/contract.hpp"
@@ -22,7 +23,7 @@ public:
     Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                  Stop& stop) override;
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
-    void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
+    bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
     void row_errors(const RowSource& source, std::span<double> errors,
                     std::optional<MutableMatrixView> per_feature) const override;
 
@@ -32,6 +33,7 @@ private:
     };
 
     int thread_limit() const;
+    Inference inference() const;
 
     Network network_;
     CompileOptions options_;
@@ -40,6 +42,7 @@ private:
     Buffer transposed_;
     Buffer gradient_;                       // the split plan's
     std::unique_ptr<Workspace> workspace_;  // the last train's
+    mutable ScratchPool scratch_;
 };
 
 }  // namespace isthmus::cpu

@@ -27,14 +27,15 @@ void gather(const Network& network, const RowSource& source, std::span<const std
 }
 
 void forward(const Network& network, const float* params, std::int64_t row, std::int64_t count, Workspace& work,
-             RowsAhead* ahead) {
+             Ahead* ahead) {
     const float* input = work.x + row * network.layers().front().in_stride;
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
         const Layer& layer = network.layers()[i];
         float* y = work.y[i] + row * layer.out_stride;
         float* z = layer.needs_z ? work.dz[i] + row * layer.out_stride : nullptr;
-        network.isa().dense_forward({count, layer.in, layer.out, input, layer.in_stride, params + layer.weight,
-                                     network.training_activation(i), y, layer.out_stride, z, ahead});
+        network.isa().dense_forward({count, layer.in, layer.out, input, layer.in_stride, params + layer.weight, 0,
+                                     layer.forward.count(), network.training_activation(i), y, layer.out_stride, z,
+                                     ahead});
         input = y;
     }
 }
@@ -83,11 +84,11 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
                       const Member& me, Workspace& work) {
     const auto n = static_cast<std::int64_t>(rows.size());
     const std::int64_t end = me.end(n);
-    std::vector<const float*>& pointers = work.scratch[static_cast<std::size_t>(me.id)].ahead;
+    std::vector<Stretch>& stretches = work.scratch[static_cast<std::size_t>(me.id)].ahead;
     const bool far = rows_are_far(source);
     for_each_row_block(network, me.begin(n), end, [&](std::int64_t first, std::int64_t last) {
         gather(network, source, rows, noise, first, last, work);
-        RowsAhead ahead{};
+        Ahead ahead{};
         if (far) {
             // The block after this one; after the last, the first of the next batch.
             const auto n_next = static_cast<std::int64_t>(next_rows.size());
@@ -97,9 +98,11 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
                            : next_rows.subspan(
                                  static_cast<std::size_t>(me.begin(n_next)),
                                  static_cast<std::size_t>(std::min(me.end(n_next) - me.begin(n_next), last - first)));
-            pointers.clear();
-            for (const std::int64_t number : wanted) pointers.push_back(source.inputs.row(number));
-            ahead = {pointers.data(), static_cast<std::int64_t>(pointers.size()), (network.n_features() + 15) / 16};
+            stretches.clear();
+            for (const std::int64_t number : wanted) {
+                stretches.push_back({source.inputs.row(number), (network.n_features() + 15) / 16});
+            }
+            ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
         forward(network, weights.params, first, last - first, work, far ? &ahead : nullptr);
         loss_gradient(network, first, last - first, work);

@@ -29,12 +29,12 @@ double product_flops(std::int64_t n, std::int64_t in, std::int64_t out) {
 // An element of an activation, a loss or an update costs about as much as this many operations.
 constexpr double kElementwiseFlops = 16.0;
 
-// y = work(rows, stride, scratch) in blocks of rows, each computed with padded rows and copied out without the padding.
+// Rows of an elementwise kernel that writes whole vectors, through a padded block.
 constexpr std::int64_t kBlockRows = 64;
 
 template <class F>
-void for_each_row_block(std::int64_t rows, double flops, MutableMatrixView out, const CompileOptions& options,
-                        F&& compute) {
+void for_each_padded_block(std::int64_t rows, double flops, MutableMatrixView out, const CompileOptions& options,
+                           F&& compute) {
     const int count = threads(flops, options);
     const std::int64_t stride = activation_stride(out.cols);
     Buffer scratch(kBlockRows * stride * count);
@@ -48,75 +48,170 @@ void for_each_row_block(std::int64_t rows, double flops, MutableMatrixView out, 
     });
 }
 
+// y (rows, width) from panels that are packed where they are used: a thread packs as many as stay in its L2 and takes
+// all its rows past them. Threads share the panels, or the rows where there are too few panels.
+//
+// pack(first column, columns, to) fills one panel; multiply(first row, rows, columns, panel, out, stride) uses it, and
+// may write whole vectors.
+template <class Pack, class Multiply>
+void multiply_packed(const InstructionSet& isa, std::int64_t depth, MutableMatrixView y, int count, Pack&& pack,
+                     Multiply&& multiply) {
+    const std::int64_t panel = isa.panel;
+    const std::int64_t panels = (y.cols + panel - 1) / panel;
+    const bool by_panels = panels >= 2 * count;
+    const std::int64_t size = round_up(depth * panel, 16);
+    const std::int64_t group = std::min(std::max<std::int64_t>(1, kFloatsInL2 / size), panels);
+    const std::int64_t block_rows = std::min(y.rows, std::max(4 * std::int64_t{isa.tile_rows}, kFloatsInL2 / depth));
+    const std::int64_t scratch_size = group * size + block_rows * panel;
+    Buffer scratch(scratch_size * count);
+    run_team(count, [&](const Member& me) {
+        float* packed = scratch.data() + me.id * scratch_size;
+        float* block = packed + group * size;
+        const std::int64_t first_row = by_panels ? 0 : me.begin(y.rows);
+        const std::int64_t last_row = by_panels ? y.rows : me.end(y.rows);
+        const std::int64_t last_panel = by_panels ? me.end(panels) : panels;
+        for (std::int64_t first = by_panels ? me.begin(panels) : 0; first < last_panel; first += group) {
+            const std::int64_t last = std::min(first + group, last_panel);
+            const auto columns = [&](std::int64_t p) { return std::min(panel, y.cols - p * panel); };
+            for (std::int64_t p = first; p < last; ++p) pack(p * panel, columns(p), packed + (p - first) * size);
+            for (std::int64_t row = first_row; row < last_row; row += block_rows) {
+                const std::int64_t rows = std::min(block_rows, last_row - row);
+                for (std::int64_t p = first; p < last; ++p) {
+                    const std::int64_t width = columns(p);
+                    const float* from = packed + (p - first) * size;
+                    float* out = y.row(row) + p * panel;
+                    if (width % isa.lanes == 0) {
+                        multiply(row, rows, width, from, out, y.stride);
+                        continue;
+                    }
+                    multiply(row, rows, width, from, block, panel);
+                    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(block + r * panel, width, out + r * y.stride);
+                }
+            }
+        }
+    });
+}
+
 }  // namespace
 
 void CpuKernels::dense_forward(MatrixView x, MatrixView weight, const float* bias, Activation activation,
                                MutableMatrixView y, const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
-    const PanelLayout layout{weight.cols + 1, weight.rows, isa.lanes, isa.panel};
-    Buffer panels(layout.size());
-    pack_weight(layout, weight, bias, panels.data());
-    const double flops = product_flops(x.rows, weight.cols, weight.rows);
-    for_each_row_block(x.rows, flops, y, options,
-                       [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
-                           isa.dense_forward({rows, weight.cols, weight.rows, x.row(row), x.stride, panels.data(),
-                                              activation, block, stride, nullptr, nullptr});
-                       });
+    const std::int64_t in = weight.cols;
+    multiply_packed(
+        isa, in + 1, y, threads(product_flops(x.rows, in, weight.rows), options),
+        [&](std::int64_t column, std::int64_t columns, float* to) {
+            const MatrixView rows{weight.row(column), columns, in, weight.stride};
+            isa.pack_transposed(rows, PanelLayout{in + 1, columns, isa.lanes, isa.panel}.panel_width(0), to);
+            float* last = to + in * round_up(columns, isa.lanes);
+            std::fill_n(last, round_up(columns, isa.lanes), 0.0F);
+            if (bias != nullptr) std::copy_n(bias + column, columns, last);
+        },
+        [&](std::int64_t row, std::int64_t rows, std::int64_t columns, const float* panel, float* out,
+            std::int64_t stride) {
+            isa.dense_forward(
+                {rows, in, columns, x.row(row), x.stride, panel, 0, 1, activation, out, stride, nullptr, nullptr});
+        });
 }
 
 void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableMatrixView dx,
                                       const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
-    const PanelLayout layout{weight.rows, weight.cols, isa.lanes, isa.panel};
-    Buffer panels(layout.size());
-    pack(layout, weight, panels.data());
-    const double flops = product_flops(dz.rows, weight.cols, weight.rows);
-    for_each_row_block(dz.rows, flops, dx, options,
-                       [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
-                           isa.dense_backward_input({rows, weight.cols, weight.rows, dz.row(row), dz.stride,
-                                                     panels.data(), Activation::linear, nullptr, 0, block, stride});
-                       });
+    const std::int64_t out = weight.rows;
+    multiply_packed(
+        isa, out, dx, threads(product_flops(dz.rows, weight.cols, out), options),
+        [&](std::int64_t column, std::int64_t columns, float* to) {
+            const std::int64_t width = round_up(columns, isa.lanes);
+            for (std::int64_t k = 0; k < out; ++k) std::copy_n(weight.row(k) + column, columns, to + k * width);
+        },
+        [&](std::int64_t row, std::int64_t rows, std::int64_t columns, const float* panel, float* to,
+            std::int64_t stride) {
+            isa.dense_backward_input(
+                {rows, columns, out, dz.row(row), dz.stride, panel, Activation::linear, nullptr, 0, to, stride});
+        });
 }
 
+// dweight (out, in) is the panel product the other way round: dz gives the tiles' rows and x their columns, so that a
+// tile lies as dweight does. Tiles of 64 outputs by a group of panels of inputs, over pieces of rows.
 void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
                                        const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
-    const PanelLayout layout{x.cols + 1, dz.cols, isa.lanes, isa.panel};
-    const std::int64_t stride = activation_stride(dz.cols);
-    Buffer padded(std::min(kPieceRows, dz.rows) * stride);
-    Buffer dw(layout.size());
-    const std::int64_t tiles_down = (x.cols + kWeightTileRows - 1) / kWeightTileRows;
-    const std::int64_t tiles = tiles_down * layout.count();
-    run_team(threads(product_flops(x.rows, x.cols, dz.cols), options), [&](const Member& me) {
-        for (std::int64_t begin = 0; begin < x.rows; begin += kPieceRows) {
-            const std::int64_t rows = std::min(kPieceRows, x.rows - begin);
-            for (std::int64_t r = me.begin(rows); r < me.end(rows); ++r) {
-                std::copy_n(dz.row(begin + r), dz.cols, padded.data() + r * stride);
+    const std::int64_t panel = isa.panel;
+    const std::int64_t piece = std::min(kPieceRows, x.rows);
+    const std::int64_t panels = (x.cols + panel - 1) / panel;
+    const std::int64_t tiles = (dz.cols + kWeightTileRows - 1) / kWeightTileRows;
+    const int count = threads(product_flops(x.rows, x.cols, dz.cols), options);
+    const bool by_panels = panels >= count;
+    const std::int64_t group = std::min<std::int64_t>(4, by_panels ? (panels + count - 1) / count : panels);
+
+    const std::int64_t columns_size = packed_tile_size(piece);
+    const std::int64_t panel_size = round_up(piece * panel, 16);
+    const std::int64_t tile_size = kWeightTileRows * panel;
+    const std::int64_t scratch_size = columns_size + group * (panel_size + tile_size);
+    Buffer scratch(scratch_size * count);
+    run_team(count, [&](const Member& me) {
+        float* columns = scratch.data() + me.id * scratch_size;
+        float* packed = columns + columns_size;
+        float* dw = packed + group * panel_size;
+        const auto width = [&](std::int64_t p) { return std::min(panel, x.cols - p * panel); };
+        const auto pack = [&](MatrixView from, std::int64_t column, std::int64_t cols, std::int64_t row,
+                              std::int64_t rows, float* to) {
+            const std::int64_t stride = round_up(cols, isa.lanes);
+            for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from.row(row + r) + column, cols, to + r * stride);
+        };
+
+        const std::int64_t last_panel = by_panels ? me.end(panels) : panels;
+        for (std::int64_t first = by_panels ? me.begin(panels) : 0; first < last_panel; first += group) {
+            const std::int64_t last = std::min(first + group, last_panel);
+            bool holds_all_rows = false;
+            for (std::int64_t t = by_panels ? 0 : me.begin(tiles); t < (by_panels ? tiles : me.end(tiles)); ++t) {
+                const std::int64_t output = t * kWeightTileRows;
+                const std::int64_t outputs = std::min(kWeightTileRows, dz.cols - output);
+                for (std::int64_t row = 0; row < x.rows; row += piece) {
+                    const std::int64_t rows = std::min(piece, x.rows - row);
+                    isa.pack_columns(rows, dz.row(row) + output, dz.stride, outputs, columns);
+                    for (std::int64_t p = first; p < last; ++p) {
+                        float* panel_rows = packed + (p - first) * panel_size;
+                        const std::int64_t stride = round_up(width(p), isa.lanes);
+                        if (!holds_all_rows) pack(x, p * panel, width(p), row, rows, panel_rows);
+                        isa.weight_gradient({rows,
+                                             columns,
+                                             0,
+                                             true,
+                                             outputs,
+                                             panel_rows,
+                                             stride,
+                                             stride,
+                                             false,
+                                             row > 0,
+                                             dw + (p - first) * tile_size,
+                                             {}});
+                    }
+                    holds_all_rows = rows == x.rows;
+                }
+                for (std::int64_t p = first; p < last; ++p) {
+                    const float* from = dw + (p - first) * tile_size;
+                    for (std::int64_t o = 0; o < outputs; ++o) {
+                        std::copy_n(from + o * round_up(width(p), isa.lanes), width(p),
+                                    dweight.row(output + o) + p * panel);
+                    }
+                }
             }
-            me.wait();
-            for (std::int64_t t = me.begin(tiles); t < me.end(tiles); ++t) {
-                const std::int64_t panel = t / tiles_down;
-                const std::int64_t top = t % tiles_down * kWeightTileRows;
-                const std::int64_t width = layout.panel_width(panel);
-                const float* columns = padded.data() + panel * layout.panel;
-                const std::int64_t inputs = std::min(kWeightTileRows, x.cols - top);
-                isa.weight_gradient({rows,
-                                     x.row(begin) + top,
-                                     x.stride,
-                                     false,
-                                     inputs,
-                                     columns,
-                                     stride,
-                                     width,
-                                     top + inputs == x.cols,
-                                     begin > 0,
-                                     dw.data() + layout.panel_offset(panel) + top * width,
-                                     {}});
+        }
+
+        if (dbias == nullptr) return;
+        const std::int64_t bias_panels = (dz.cols + panel - 1) / panel;
+        for (std::int64_t p = me.begin(bias_panels); p < me.end(bias_panels); ++p) {
+            const std::int64_t outputs = std::min(panel, dz.cols - p * panel);
+            const std::int64_t stride = round_up(outputs, isa.lanes);
+            for (std::int64_t row = 0; row < x.rows; row += piece) {
+                const std::int64_t rows = std::min(piece, x.rows - row);
+                pack(dz, p * panel, outputs, row, rows, packed);
+                isa.weight_gradient({rows, nullptr, 0, true, 0, packed, stride, stride, true, row > 0, dw, {}});
             }
-            me.wait();
+            std::copy_n(dw, outputs, dbias + p * panel);
         }
     });
-    unpack_weight(layout, dw.data(), dweight, dbias);
 }
 
 void CpuKernels::activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
@@ -160,12 +255,12 @@ double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatri
     for (std::int64_t r = 0; r < y.rows; ++r) targets[static_cast<std::size_t>(r)] = target.row(r);
     const std::vector<float> scales(static_cast<std::size_t>(std::min(kBlockRows, y.rows)),
                                     static_cast<float>(1.0 / n));
-    for_each_row_block(y.rows, kElementwiseFlops * n, dy, options,
-                       [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
-                           const auto r = static_cast<std::size_t>(row);
-                           isa.loss({loss, rows, y.cols, y.row(row), y.stride, targets.data() + r, scales.data(),
-                                     sums.data() + r, block, stride, nullptr, 0});
-                       });
+    for_each_padded_block(y.rows, kElementwiseFlops * n, dy, options,
+                          [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
+                              const auto r = static_cast<std::size_t>(row);
+                              isa.loss({loss, rows, y.cols, y.row(row), y.stride, targets.data() + r, scales.data(),
+                                        sums.data() + r, block, stride, nullptr, 0});
+                          });
     double total = 0.0;
     for (const double sum : sums) total += sum;
     return total / n;

@@ -30,7 +30,7 @@ struct Workspace {
     struct Scratch {  // of one thread
         float* columns = nullptr;
         float* panel = nullptr;
-        std::vector<const float*> ahead;
+        std::vector<Stretch> ahead;
     };
 
     Workspace(const Network& network, std::int64_t rows, int threads)

@@ -183,9 +183,10 @@ public:
     // its loss and weight sums. Does not touch the state.
     virtual Totals gradient(const RowSource& source, std::span<float> flat) const = 0;
 
-    // Ops [first_op, last_op) on rows of width(first_op); out is (rows, width(last_op)). A row's result does not
-    // depend on the other rows.
-    virtual void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
+    // Ops [first_op, last_op) on rows of width(first_op); out is (rows, width(last_op)) and does not overlap them. A
+    // row's result does not depend on the other rows. False, and out without meaning, when a value of the rows is not
+    // finite: the device reads them all anyway, and in parallel.
+    virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
 
     // e_i for each row, double (rows). per_feature, when given, takes each element's loss (rows, n_features).
     virtual void row_errors(const RowSource& source, std::span<double> errors,

@@ -284,12 +284,17 @@ class Autoencoder(Transformer):
 
     def encode(self, X: ArrayLike) -> Any:
         """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`."""
-        core = self._ready()
-        codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+        codes = None if self._model is None else self._model.encode_quickly(X, self.n_threads)
+        if codes is None:
+            core = self._ready()
+            codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
         return self._contain(codes, X)
 
     def decode(self, Z: ArrayLike) -> Float32:
         """Rows from codes: Z of shape (n, code) to float32 of shape (n, features)."""
+        rows = None if self._model is None else self._model.decode_quickly(Z, self.n_threads)
+        if rows is not None:
+            return rows
         core = self._ready()
         array = _coercion.matrix(Z, "Z")
         if array.shape[1] != core.code_size:
@@ -306,6 +311,9 @@ class Autoencoder(Transformer):
 
     def reconstruct(self, X: ArrayLike) -> Float32:
         """``decode(encode(X))`` in one pass, float32 of shape (n, features)."""
+        rows = None if self._model is None else self._model.reconstruct_quickly(X, self.n_threads)
+        if rows is not None:
+            return rows
         core = self._ready()
         return self._run(core.reconstruct, self._rows(X, core), "X", core.n_features)
 

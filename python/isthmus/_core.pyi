@@ -27,8 +27,14 @@ class Model:
         """
     def decode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
+    def decode_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
+        ...
     def encode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
+    def encode_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
+        """
+        The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
+        """
     def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
     def fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | None, validation_targets: numpy.typing.NDArray[numpy.float32] | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
@@ -40,6 +46,8 @@ class Model:
     def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
     def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+        ...
+    def reconstruct_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
     def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32], errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, first_row: int) -> None:
         """

@@ -81,11 +81,14 @@ public:
         return totals;
     }
 
-    void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override {
+    bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override {
+        bool all_finite = true;
         for (std::int64_t r = 0; r < rows.rows; ++r) {
+            for (std::int64_t i = 0; i < rows.cols; ++i) all_finite &= std::isfinite(rows.row(r)[i]);
             const Pass pass = network_.forward(widen(state_.params), widen(rows.row(r), rows.cols), first_op, last_op);
             narrow(pass.y.back(), out.row(r));
         }
+        return all_finite;
     }
 
     void row_errors(const RowSource& source, std::span<double> errors,

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/inference.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "cpu/team.hpp"
+#include "cpu/workspace.hpp"
+
+namespace isthmus::cpu {
+
+Buffer ScratchPool::take(std::int64_t size) {
+    {
+        const std::lock_guard lock(mutex_);
+        for (Buffer& buffer : free_) {
+            if (buffer.size() < size) continue;
+            Buffer taken = std::move(buffer);
+            buffer = std::move(free_.back());
+            free_.pop_back();
+            return taken;
+        }
+    }
+    return Buffer(size);
+}
+
+void ScratchPool::give(Buffer buffer) {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < kMost) {
+        free_.push_back(std::move(buffer));
+        return;
+    }
+    const auto smallest = std::min_element(free_.begin(), free_.end(),
+                                           [](const Buffer& a, const Buffer& b) { return a.size() < b.size(); });
+    if (smallest->size() < buffer.size()) *smallest = std::move(buffer);
+}
+
+namespace {
+
+class Lease {
+public:
+    Lease(ScratchPool& pool, std::int64_t size) : pool_(pool), buffer_(pool.take(size)) {}
+    ~Lease() {
+        try {
+            pool_.give(std::move(buffer_));
+        } catch (...) {  // no memory for the list: then the buffer is freed
+        }
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+    float* data() { return buffer_.data(); }
+
+private:
+    ScratchPool& pool_;
+    Buffer buffer_;
+};
+
+struct Matrix {
+    float* data;
+    std::int64_t stride;
+};
+
+// One layer of some rows: panels [first_panel, last_panel) of y = act(x @ w.T + bias).
+struct LayerRun {
+    const Network& network;
+    const float* params;
+    bool logits;  // the last layer gives z when the loss works on logits
+
+    void operator()(std::size_t i, std::int64_t count, const float* x, std::int64_t x_stride, Matrix y,
+                    std::int64_t first_panel, std::int64_t last_panel, Ahead* ahead) const {
+        const Layer& layer = network.layers()[i];
+        const Activation activation = logits ? network.training_activation(i) : layer.activation;
+        network.isa().dense_forward({count, layer.in, layer.out, x, x_stride, params + layer.weight, first_panel,
+                                     last_panel, activation, y.data, y.stride, nullptr, ahead});
+    }
+};
+
+// Layers [first, last) on `count` rows of x through two buffers, the last one into `y` when that is given. Returns
+// where the result is.
+Matrix forward(const LayerRun& layer_run, std::size_t first, std::size_t last, std::int64_t count, const float* x,
+               std::int64_t x_stride, float* const buffers[2], Matrix y, Ahead* ahead) {
+    Matrix result{};
+    for (std::size_t i = first; i < last; ++i) {
+        const Layer& layer = layer_run.network.layers()[i];
+        result = i + 1 == last && y.data != nullptr ? y : Matrix{buffers[(i - first) % 2], layer.out_stride};
+        layer_run(i, count, x, x_stride, result, 0, layer.forward.count(), ahead);
+        x = result.data;
+        x_stride = result.stride;
+    }
+    return result;
+}
+
+void copy_rows(Matrix from, std::int64_t count, MutableMatrixView out, std::int64_t row) {
+    for (std::int64_t r = 0; r < count; ++r) std::copy_n(from.data + r * from.stride, out.cols, out.row(row + r));
+}
+
+// Rows [begin, end) where they are one stretch of memory; else, or without rows, one line that is in a cache.
+Stretch stretch(MatrixView matrix, std::int64_t begin, std::int64_t end) {
+    if (begin >= end || matrix.stride != matrix.cols) return {matrix.data, 1};
+    return {matrix.row(begin), std::max<std::int64_t>(1, (end - begin) * matrix.cols / 16)};
+}
+
+double forward_flops(const Network& network, std::int64_t rows) {
+    return 2.0 * static_cast<double>(network.multiply_adds()) * static_cast<double>(rows);
+}
+
+}  // namespace
+
+bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    const int threads = threads_for(forward_flops(network, rows.rows), thread_limit);
+    const InstructionSet& isa = network.isa();
+    const LayerRun layer_run{network, params, false};
+    // Kernels write whole vectors: where a row of `out` is not, a buffer stands between.
+    const bool direct = out.cols % isa.lanes == 0;
+    const bool large = network.multiply_adds() > kFloatsInL2;
+    const bool far = rows.rows * rows.cols > kFloatsInL2;
+    const bool by_panels = threads > 1 && rows.rows < (large ? 4 : 1) * threads * isa.tile_rows;
+    const std::int64_t block = by_panels ? rows.rows : std::min(most_block_rows(network), rows.rows);
+    const std::int64_t buffer = block * network.widest_stride();
+    Lease scratch(pool, 2 * buffer * (by_panels ? 1 : threads));
+    std::atomic<bool> finite{true};
+    run_team(threads, [&](const Member& me) {
+        if (by_panels) {
+            const float* x = rows.data;
+            std::int64_t x_stride = rows.stride;
+            if (me.id == 0) finite = isa.all_finite(rows.rows, rows.cols, rows.data, rows.stride);
+            for (std::size_t i = first_op; i < last_op; ++i) {
+                const Layer& layer = network.layers()[i];
+                const bool last = i + 1 == last_op;
+                const Matrix y = last && direct ? Matrix{out.data, out.stride}
+                                                : Matrix{scratch.data() + static_cast<std::int64_t>(i % 2) * buffer,
+                                                         layer.out_stride};
+                const std::int64_t panels = layer.forward.count();
+                layer_run(i, rows.rows, x, x_stride, y, me.begin(panels), me.end(panels), nullptr);
+                me.wait();
+                x = y.data;
+                x_stride = y.stride;
+                if (last && !direct && me.id == 0) copy_rows(y, rows.rows, out, 0);
+            }
+            return;
+        }
+        float* const mine = scratch.data() + 2 * me.id * buffer;
+        float* const buffers[2] = {mine, mine + buffer};
+        for_each_row_block(network, me.begin(rows.rows), me.end(rows.rows), [&](std::int64_t row, std::int64_t end) {
+            if (!isa.all_finite(end - row, rows.cols, rows.row(row), rows.stride)) finite = false;
+            const Matrix target = direct ? Matrix{out.row(row), out.stride} : Matrix{};
+            // What this block writes, and what the next one reads.
+            const std::int64_t next_end = std::min(end + end - row, me.end(rows.rows));
+            const Stretch stretches[2] = {stretch(out, row, direct ? end : row), stretch(rows, end, next_end)};
+            Ahead ahead{stretches, 2};
+            const Matrix y = forward(layer_run, first_op, last_op, end - row, rows.row(row), rows.stride, buffers,
+                                     target, far ? &ahead : nullptr);
+            if (!direct) copy_rows(y, end - row, out, row);
+        });
+    });
+    return finite;
+}
+
+void Inference::row_errors(const RowSource& source, std::span<double> errors,
+                           std::optional<MutableMatrixView> per_feature) const {
+    const std::int64_t n = source.rows();
+    const std::int64_t d = network.n_features();
+    const int threads = threads_for(forward_flops(network, n), thread_limit);
+    const LayerRun layer_run{network, params, true};
+    const std::int64_t block = std::min(most_block_rows(network), n);
+    const std::int64_t buffer = block * network.widest_stride();
+    Lease scratch(pool, 2 * buffer * threads);
+    std::vector<const float*> targets(static_cast<std::size_t>(block * threads));
+    const MatrixView& target_rows = source.targets ? *source.targets : source.inputs;
+    run_team(threads, [&](const Member& me) {
+        float* const mine = scratch.data() + 2 * me.id * buffer;
+        float* const buffers[2] = {mine, mine + buffer};
+        const float** target = targets.data() + me.id * block;
+        for_each_row_block(network, me.begin(n), me.end(n), [&](std::int64_t row, std::int64_t end) {
+            const Matrix y = forward(layer_run, 0, network.layers().size(), end - row, source.inputs.row(row),
+                                     source.inputs.stride, buffers, {}, nullptr);
+            for (std::int64_t r = row; r < end; ++r) target[r - row] = target_rows.row(r);
+            double* sums = errors.data() + row;
+            network.isa().loss({network.loss(), end - row, d, y.data, y.stride, target, nullptr, sums, nullptr, 0,
+                                per_feature ? per_feature->row(row) : nullptr, per_feature ? per_feature->stride : 0});
+            for (std::int64_t r = 0; r < end - row; ++r) sums[r] /= static_cast<double>(d);
+        });
+    });
+}
+
+}  // namespace isthmus::cpu
