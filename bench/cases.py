@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.random import default_rng  # not with the first data: memory is counted from the imports on
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
@@ -44,6 +45,10 @@ class Case:
         layers = [a * b for a, b in pairwise(self.widths)]
         return 2 * self.batch * (3 * sum(layers) - layers[0])
 
+    def activation_of(self, layer: int) -> str:
+        """Of the layer's output; layers count from 0."""
+        return self.output_activation if layer == len(self.widths) - 2 else self.activation
+
     def describe(self) -> str:
         kind = f"{self.activation}/{self.output_activation} {self.loss}"
         return f"{'-'.join(map(str, self.widths))}, {kind}, batch {self.batch}"
@@ -54,7 +59,7 @@ class Case:
         There is something to learn, so that units do not die in bulk: their moments would decay to denormals, and
         the bench would time those.
         """
-        rng = np.random.default_rng(1)
+        rng = default_rng(1)
         d = self.widths[0]
         plane = rng.standard_normal((8, d), dtype=np.float32) / np.float32(np.sqrt(8))
         x = rng.standard_normal((self.rows, 8), dtype=np.float32) @ plane
@@ -63,7 +68,7 @@ class Case:
 
     def weights(self) -> list[F32]:
         """First weights ``[W0 (out, in), b0 (out,), W1, ...]``: Glorot-uniform, small biases that are not zero."""
-        rng = np.random.default_rng(7)
+        rng = default_rng(7)
         parameters: list[F32] = []
         for fan_in, fan_out in pairwise(self.widths):
             limit = np.sqrt(6.0 / (fan_in + fan_out))
@@ -86,6 +91,9 @@ CASES: tuple[Case, ...] = (
     Case("batch 1000", (100, 50, 20, 50, 100), 2, "relu", "linear", "mse", 1000, 10000),
     Case("4096 inputs", (4096, 64, 4096), 1, "tanh", "sigmoid", "bce", 128, 1024),
 )
+
+# Reconstruction of rows, NumPy in and NumPy out: (name of a case, rows in a call).
+INFERENCE: tuple[tuple[str, int], ...] = (("b", 1), ("c", 1), ("b", 1024), ("c", 1024))
 
 
 def by_name(name: str) -> Case:

@@ -1,66 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites the table between README's bench markers from the JSON files of bench/results.
+"""Rewrites README's bench tables and docs/kernels.md from the JSON files of bench/results, and draws their pictures.
 
-python bench/report.py [--results FILE ...] [--readme FILE]
+python bench/report.py [--results FOLDER] [--readme FILE] [--kernels FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
 from pathlib import Path
 from typing import Any
 
+from tables import kernels_section, machine_section
+
 HERE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-RIVAL, OURS = "numpy_loop", "isthmus_cpu"
 
 
-def milliseconds(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds) * 1e3:.3g} ({min(seconds) * 1e3:.3g} to {max(seconds) * 1e3:.3g})"
+def replace_between(page: Path, name: str, content: str) -> None:
+    """The text between ``<!-- name:begin -->`` and ``<!-- name:end -->`` of a page becomes ``content``."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    text = page.read_text()
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise SystemExit(f"{page} must hold {begin} and {end} once each, in this order")
+    page.write_text(text.split(begin)[0] + begin + "\n\n" + content + "\n\n" + end + text.split(end)[1])
+    print(f"wrote the tables of {page}")
 
 
-def table(result: dict[str, Any]) -> str:
-    """One machine's cases: ms a step as median (min to max), GFLOP/s of the median, ratio to NumPy's loop."""
-    about, versions = result["machine"], result["versions"]
-    libraries = ", ".join(f"{k} {v}" for names in versions.values() for k, v in names.items())
-    lines = [
-        f"{about['cpu']}, {result['threads']} threads for each; {libraries}. "
-        f"Median (min to max) of {result['rounds']} interleaved rounds; the ratio is the median of the rounds' ratios.",
-        "",
-        "| case | network | NumPy loop, ms/step | isthmus, ms/step | GFLOP/s | isthmus / NumPy |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    for case in result["cases"]:
-        rival, ours = case["seconds_per_step"][RIVAL], case["seconds_per_step"][OURS]
-        ratio = statistics.median(a / b for a, b in zip(ours, rival, strict=True))
-        speed = case["flops_per_step"] / statistics.median(ours) / 1e9
-        lines.append(
-            f"| {case['name']} | {case['network']} | {milliseconds(rival)} | {milliseconds(ours)} "
-            f"| {speed:.1f} | **{ratio:.2f}** |"
-        )
-    if imports := result.get("import_seconds"):
-        numpy, isthmus = (statistics.median(imports[m]) for m in ("numpy", "isthmus"))
-        lines += ["", f"`import numpy` takes {numpy:.3f} s in a fresh interpreter, `import isthmus` {isthmus:.3f} s."]
-    return "\n".join(lines)
+def draw(result: dict[str, Any], kernels: dict[str, Any] | None, stem: Path, page: Path) -> dict[str, str]:
+    """Draws what the results have; description -> path as ``page`` links it."""
+    from pictures import draw_ratios, draw_roofline
+
+    found: dict[str, str] = {}
+    if result["cases"]:
+        path = stem.with_name(f"{stem.name}-ratios.png")
+        draw_ratios(result, path)
+        found["How many times as long as isthmus each rival takes, for each case"] = os.path.relpath(path, page.parent)
+    if result["cases"] and result["peak"]:
+        path = stem.with_name(f"{stem.name}-roofline.png")
+        draw_roofline(result, kernels, path)
+        found["Roofline: speed over operations a byte"] = os.path.relpath(path, page.parent)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, nargs="+", default=sorted((HERE / "results").glob("*.json")))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md")
+    parser.add_argument("--kernels", type=Path, default=HERE.parent / "docs" / "kernels.md")
     arguments = parser.parse_args()
 
-    text = arguments.readme.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"{arguments.readme} must hold {BEGIN} and {END} once each")
-    tables = [table(json.loads(path.read_text())) for path in arguments.results]
-    if not tables:
-        raise SystemExit("there are no results; run bench/run.py first")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    arguments.readme.write_text(before + BEGIN + "\n\n" + "\n\n".join(tables) + "\n\n" + END + after)
-    print(f"wrote {len(tables)} table(s) into {arguments.readme}")
+    results = {path: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*-threads.json"))}
+    kernels = {path: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*-threads-kernels.json"))}
+    if not results and not kernels:
+        raise SystemExit(f"there are no results in {arguments.results}; run bench/run.py and bench/kernels.py first")
+    if results:
+        sections = []
+        for path, result in results.items():
+            stem = path.with_suffix("")
+            pictures = draw(result, kernels.get(path.with_name(f"{stem.name}-kernels.json")), stem, arguments.readme)
+            sections.append(machine_section(result, pictures))
+        replace_between(arguments.readme, "bench", "\n\n".join(sections))
+    if kernels:
+        replace_between(arguments.kernels, "kernels", "\n\n".join(map(kernels_section, kernels.values())))
 
 
 if __name__ == "__main__":

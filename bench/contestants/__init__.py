@@ -1,23 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file for each contestant; each holds a class ``Contestant`` that follows the protocol below.
+"""One file for each contestant; each holds a class ``Contestant``, a class ``Reconstructor`` or both.
 
 A contestant is imported in a process of its own, after the number of threads is in the environment, so that its
-libraries never share a process with another's.
+libraries never share a process with another's. Its file also holds ``requires``, the modules it cannot do without.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from cases import Case
+from cases import F32, Case
 
-NAMES: tuple[str, ...] = ("numpy_loop", "isthmus_cpu")
+NAMES: tuple[str, ...] = (
+    "numpy_loop",
+    "isthmus_cpu",
+    "torch_eager",
+    "torch_tuned",
+    "torch_compile",
+    "jax_scan",
+    "keras_fit",
+    "sklearn_mlp",
+    "onnx_runtime",
+)
 
 
 class Contestant(Protocol):
     """Trains one case: Adam, mean loss over rows and features."""
 
     def __init__(self, case: Case, n_threads: int) -> None: ...
+
+    @staticmethod
+    def supports(case: Case) -> bool:
+        """Whether the library can train this very case."""
 
     def losses(self, epochs: int, batches: int) -> list[float]:
         """Loss of each epoch from ``case.weights()``, over the first ``batches`` batches, rows in their order.
@@ -34,3 +48,23 @@ class Contestant(Protocol):
     @staticmethod
     def versions() -> dict[str, str]:
         """Library versions, instruction set and whatever else explains the time."""
+
+
+class Reconstructor(Protocol):
+    """Runs the network of ``case.weights()`` forward."""
+
+    def __init__(self, case: Case, n_threads: int) -> None: ...
+
+    @staticmethod
+    def supports(case: Case) -> bool:
+        """Whether the library can run this very network."""
+
+    def reconstruct(self, x: F32) -> F32:
+        """Output (n, d) of the rows ``x`` (n, d), both float32 in C order: what a service does for one request.
+
+        The result is the caller's: a later call does not change it.
+        """
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """As ``Contestant.versions``."""

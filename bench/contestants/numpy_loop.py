@@ -15,9 +15,29 @@ from typing import Any
 import numpy as np
 from cases import F32, Case
 
+requires = ("numpy",)
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 # Floats a block of Adam: four arrays of 128 KiB, half of an L2 cache of 1 MiB.
 BLOCK = 32768
+
+
+def _activate(name: str, z: F32) -> None:
+    match name:
+        case "relu":
+            np.maximum(z, 0, out=z)
+        case "tanh":
+            np.tanh(z, out=z)
+        case "sigmoid":
+            np.negative(z, out=z)
+            np.exp(z, out=z)
+            z += 1
+            np.reciprocal(z, out=z)
+
+
+def _versions() -> dict[str, str]:
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return {"numpy": np.__version__, "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}"}
 
 
 class Contestant:
@@ -42,6 +62,11 @@ class Contestant:
         self.positive = [np.zeros((case.batch, width), bool) for width in case.widths[1:]]
         self.ones = np.ones(case.batch, np.float32)
         self.restart(1)
+
+    @staticmethod
+    def supports(case: Case) -> bool:
+        del case
+        return True
 
     def restart(self, epochs: int) -> None:
         self.epochs = epochs
@@ -77,28 +102,13 @@ class Contestant:
             np.dot(self.y[i], w.T, out=z)
             z += b
             if i < last or self.case.loss != "bce":
-                self._activate(i, z)
+                _activate(self.case.activation_of(i), z)
         return self._bce() if self.case.loss == "bce" else self._mse()
-
-    def _name(self, layer: int) -> str:
-        return self.case.output_activation if layer == len(self.w) - 1 else self.case.activation
-
-    def _activate(self, layer: int, z: F32) -> None:
-        match self._name(layer):
-            case "relu":
-                np.maximum(z, 0, out=z)
-            case "tanh":
-                np.tanh(z, out=z)
-            case "sigmoid":
-                np.negative(z, out=z)
-                np.exp(z, out=z)
-                z += 1
-                np.reciprocal(z, out=z)
 
     def _times_derivative(self, layer: int, dz: F32) -> None:
         """dz (in: gradient of y) times act'(z), from y; y is overwritten where that saves a buffer."""
         y = self.y[layer + 1]
-        match self._name(layer):
+        match self.case.activation_of(layer):
             case "relu":
                 np.greater(y, 0, out=self.positive[layer])
                 np.multiply(dz, self.positive[layer], out=dz)
@@ -166,6 +176,36 @@ class Contestant:
 
     @staticmethod
     def versions() -> dict[str, str]:
-        config: Any = np.show_config(mode="dicts")
-        blas = config.get("Build Dependencies", {}).get("blas", {})
-        return {"numpy": np.__version__, "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}"}
+        return _versions()
+
+
+class Reconstructor:
+    """Hidden layers go to buffers made at the first call of their size; only the result is new."""
+
+    def __init__(self, case: Case, n_threads: int) -> None:
+        del n_threads
+        self.case = case
+        weights = case.weights()
+        names = [case.activation_of(i) for i in range(len(case.widths) - 1)]
+        self.layers = [(w.T, b, name) for w, b, name in zip(weights[0::2], weights[1::2], names, strict=True)]
+        self.hidden: list[F32] = []
+
+    @staticmethod
+    def supports(case: Case) -> bool:
+        del case
+        return True
+
+    def reconstruct(self, x: F32) -> F32:
+        if not self.hidden or len(self.hidden[0]) != len(x):
+            self.hidden = [np.empty((len(x), width), np.float32) for width in self.case.widths[1:-1]]
+        y = x
+        for (w_t, b, name), z in zip(self.layers, [*self.hidden, np.empty_like(x)], strict=True):
+            np.dot(y, w_t, out=z)
+            z += b
+            _activate(name, z)
+            y = z
+        return y
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return _versions()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shell: ``isthmus demo | fit | encode | decode | score | info | doctor``, also ``python -m isthmus``.
+"""The shell: ``isthmus demo | fit | encode | decode | score | info | bench | doctor``, also ``python -m isthmus``.
 
 Each command is one function that takes the parsed arguments; here they get their options, and every exception that a
 user can cause becomes one line on standard error and an exit status.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from isthmus import __version__
-from isthmus._cli import commands, demo, doctor, options
+from isthmus._cli import bench, commands, demo, doctor, options
 
 USAGE_ERROR = 2  # bad arguments, files or values
 FAILED = 1  # good input, but the work could not be done: divergence, memory
@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("info", "say what is in a model file, after checking its digest", commands.info)
     sub.add_argument("model", help="a model file")
     sub.add_argument("--json", action="store_true", help="as one JSON object")
+
+    sub = command("bench", "measure training and reconstruction beside a NumPy loop, in twenty seconds", bench.run)
+    sub.add_argument("--json", action="store_true", help="as one JSON object, with the time of every round")
+    sub.add_argument("--quick", action="store_true", help="short turns: two seconds, rough numbers")
+    options.add_n_threads(sub)
 
     sub = command("doctor", "say what this installation found on this machine, and why", doctor.run)
     sub.add_argument("--json", action="store_true", help="as one JSON object")

@@ -103,4 +103,15 @@ def add_inference(parser: argparse.ArgumentParser, *, scaling: bool = True) -> N
     if scaling:
         add_scaling(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, ... (%(default)s)")
-    parser.add_argument("--n-threads", type=parse_value, default=None, help="threads; none: what the machine allows")
+    add_n_threads(parser)
+
+
+def add_n_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--n-threads",
+        "--threads",
+        dest="n_threads",
+        type=parse_value,
+        default=None,
+        help="threads; none: what the machine allows",
+    )
