@@ -28,7 +28,7 @@ CASES = ("a", "e")
 INSTRUCTION_SETS = ("avx2", "baseline")
 STEPS = 100  # at least; the difference is taken between once and twice as many
 # Two runs of one program differ by less than 1e-4; a library of another version (memcpy) by some 1e-3.
-TOLERANCE = 0.03
+TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)

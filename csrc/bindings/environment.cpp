@@ -39,6 +39,11 @@ void register_environment(py::module_& m) {
     m.def("instruction_set", &cpu::instruction_set, "The one in use.");
     m.def("use_instruction_set", &cpu::use_instruction_set, py::arg("name"),
           "For tests; not while another thread computes.");
+    m.def("bfloat16_families", &cpu::bfloat16_families,
+          "Families of instructions that multiply bfloat16 with the instruction set in use, best last.");
+    m.def("bfloat16_family", &cpu::bfloat16_family, "The one in use, or \"none\".");
+    m.def("use_bfloat16_family", &cpu::use_bfloat16_family, py::arg("name"),
+          "For tests; not while another thread computes.");
     m.def("default_threads", &cpu::default_threads, "Threads that n_threads=None stands for.");
 }
 

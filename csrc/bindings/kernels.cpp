@@ -33,9 +33,6 @@ CompileOptions options(const std::string& precision, int n_threads) {
     CompileOptions result;
     result.precision = parse<Precision>("precision", precision);
     result.n_threads = n_threads;
-    if (result.precision != Precision::float32) {
-        throw Error(ErrorKind::runtime, "precision=\"" + precision + "\": the cpu device computes in float32 alone");
-    }
     return result;
 }
 

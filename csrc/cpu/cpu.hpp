@@ -19,6 +19,12 @@ std::vector<std::string> instruction_sets();
 std::string instruction_set();
 void use_instruction_set(const std::string& name);
 
+// The same of the instructions that multiply bfloat16: "avx512bf16", "amx", which the instruction set avx512 goes with,
+// and the environment variable ISTHMUS_BFLOAT16. "none" where there are none.
+std::vector<std::string> bfloat16_families();
+std::string bfloat16_family();
+void use_bfloat16_family(const std::string& name);
+
 // Threads that n_threads = 0 stands for: affinity, cgroup quota and OMP_NUM_THREADS respected.
 int default_threads();
 

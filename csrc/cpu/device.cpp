@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CPU device: what it can do.
-#include <string>
+#include <memory>
 
 #include "cpu/cpu.hpp"
 #include "cpu/model.hpp"
 #include "cpu/single_kernels.hpp"
-#include "math/names.hpp"
 
 namespace isthmus::cpu {
 
@@ -16,10 +15,6 @@ public:
     std::string name() const override { return "cpu"; }
 
     std::unique_ptr<Model> compile(const Program& program, const CompileOptions& options) const override {
-        if (options.precision != Precision::float32) {
-            throw Error(ErrorKind::runtime, "precision is '" + std::string(math::name(options.precision)) +
-                                                "'; the CPU device computes in float32 only");
-        }
         return std::make_unique<CpuModel>(program, options);
     }
 

@@ -35,10 +35,13 @@ struct TileArgs {
     const float* kept;  // for an epilogue that reads what the layer below kept
     std::int64_t kept_stride;
 
-    // What is wanted in L2 after this tile: the first `lines` cache lines at each, one line for each k, and then, of
-    // the first one only, up to `more` lines. Memory and the arithmetic then run side by side; a burst of prefetches
-    // before the tile would wait for itself.
+    // What is wanted in L2 after this tile: one cache line for each k at each of `upcoming` for the first `lines` k,
+    // and then one at `later` up to `more` k; the lines are a stride apart. Memory and the arithmetic then run side by
+    // side; a burst of prefetches before the tile would wait for itself.
     const float* upcoming[3];
+    std::int64_t upcoming_stride[3];
+    const float* later;
+    std::int64_t later_stride;
     std::int64_t lines, more;
 };
 
@@ -96,15 +99,15 @@ __attribute__((noinline)) static void gemm_tile(const TileArgs& t) {
 
     constexpr int kStreams = kOrder == Order::rows ? 2 : 3;
     std::int64_t k = 0;
-    const auto multiply_and_fetch = [&](int streams, std::int64_t lines) ISTHMUS_LAMBDA_INLINE {
-        for (; k < lines && k < t.k; ++k) {
+    for (; k < t.lines && k < t.k; ++k) {
 #pragma GCC unroll 3
-            for (int i = 0; i < streams; ++i) __builtin_prefetch(t.upcoming[i] + k * kLine, 0, 2);
-            multiply();
-        }
-    };
-    multiply_and_fetch(kStreams, t.lines);
-    if constexpr (kOrder == Order::rows) multiply_and_fetch(1, t.more);
+        for (int i = 0; i < kStreams; ++i) __builtin_prefetch(t.upcoming[i] + k * t.upcoming_stride[i], 0, 2);
+        multiply();
+    }
+    for (; k < t.more && k < t.k; ++k) {
+        __builtin_prefetch(t.later + k * t.later_stride, 0, 2);
+        multiply();
+    }
 #pragma GCC unroll 2
     for (; k < t.k; ++k) multiply();
 

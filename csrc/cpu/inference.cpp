@@ -59,34 +59,65 @@ private:
 struct Matrix {
     float* data;
     std::int64_t stride;
+    Pair* pairs;  // the rounded copy, where the products want one
+};
+
+// Two matrices of `rows` rows, as wide as the widest of the network: a layer's input and its output, in turn.
+class TwoMatrices {
+public:
+    TwoMatrices(const Network& network, std::int64_t rows) : network_(network), rows_(rows) {}
+
+    std::int64_t size() const { return 2 * (values() + pairs()); }
+    // Number `which` of those at `memory`, for rows of `stride`.
+    Matrix at(float* memory, std::size_t which, std::int64_t stride) const {
+        float* const mine = memory + static_cast<std::int64_t>(which % 2) * (values() + pairs());
+        return {mine, stride, pairs() != 0 ? reinterpret_cast<Pair*>(mine + values()) : nullptr};
+    }
+
+private:
+    std::int64_t values() const { return rows_ * network_.widest_stride(); }
+    std::int64_t pairs() const {
+        return network_.products().rounds ? rows_ * pair_stride(network_.widest_stride()) : 0;
+    }
+
+    const Network& network_;
+    std::int64_t rows_;
 };
 
 // One layer of some rows: panels [first_panel, last_panel) of y = act(x @ w.T + bias).
 struct LayerRun {
     const Network& network;
-    const float* params;
+    Weights weights;
     bool logits;  // the last layer gives z when the loss works on logits
 
-    void operator()(std::size_t i, std::int64_t count, const float* x, std::int64_t x_stride, Matrix y,
+    void operator()(std::size_t i, std::int64_t count, MatrixView x, const Pair* x_pairs, Matrix y,
                     std::int64_t first_panel, std::int64_t last_panel, Ahead* ahead) const {
         const Layer& layer = network.layers()[i];
         const Activation activation = logits ? network.training_activation(i) : layer.activation;
-        network.isa().dense_forward({count, layer.in, layer.out, x, x_stride, params + layer.weight, first_panel,
-                                     last_panel, activation, y.data, y.stride, nullptr, ahead});
+        network.products().dense_forward({count, layer.in, layer.out, x.data, x.stride, weights.params + layer.weight,
+                                          first_panel, last_panel, activation, y.data, y.stride, nullptr, ahead,
+                                          x_pairs, weights.copies + layer.copies, y.pairs});
     }
 };
 
-// Layers [first, last) on `count` rows of x through two buffers, the last one into `y` when that is given. Returns
-// where the result is.
-Matrix forward(const LayerRun& layer_run, std::size_t first, std::size_t last, std::int64_t count, const float* x,
-               std::int64_t x_stride, float* const buffers[2], Matrix y, Ahead* ahead) {
+// The rounded copy of x at `pairs`, or null where there is none.
+const Pair* round(const Network& network, MatrixView x, Pair* pairs) {
+    if (pairs != nullptr) network.products().round(x.rows, x.cols, x.data, x.stride, pairs);
+    return pairs;
+}
+
+// Layers [first, last) on the rows of x through two matrices, the last one into `y` when that is given. Returns where
+// the result is.
+Matrix forward(const LayerRun& layer_run, std::size_t first, std::size_t last, MatrixView x, const TwoMatrices& two,
+               float* memory, Matrix y, Ahead* ahead) {
+    const Pair* x_pairs = round(layer_run.network, x, two.at(memory, first + 1, 0).pairs);
     Matrix result{};
     for (std::size_t i = first; i < last; ++i) {
         const Layer& layer = layer_run.network.layers()[i];
-        result = i + 1 == last && y.data != nullptr ? y : Matrix{buffers[(i - first) % 2], layer.out_stride};
-        layer_run(i, count, x, x_stride, result, 0, layer.forward.count(), ahead);
-        x = result.data;
-        x_stride = result.stride;
+        result = i + 1 == last && y.data != nullptr ? y : two.at(memory, i, layer.out_stride);
+        layer_run(i, x.rows, x, x_pairs, result, 0, layer.forward.count(), ahead);
+        x = {result.data, x.rows, layer.out, result.stride};
+        x_pairs = result.pairs;
     }
     return result;
 }
@@ -110,47 +141,52 @@ double forward_flops(const Network& network, std::int64_t rows) {
 bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
     const int threads = threads_for(forward_flops(network, rows.rows), thread_limit);
     const InstructionSet& isa = network.isa();
-    const LayerRun layer_run{network, params, false};
+    const LayerRun layer_run{network, weights, false};
     // Kernels write whole vectors: where a row of `out` is not, a buffer stands between.
     const bool direct = out.cols % isa.lanes == 0;
     const bool large = network.multiply_adds() > kFloatsInL2;
     const bool far = rows.rows * rows.cols > kFloatsInL2;
     const bool by_panels = threads > 1 && rows.rows < (large ? 4 : 1) * threads * isa.tile_rows;
     const std::int64_t block = by_panels ? rows.rows : std::min(most_block_rows(network), rows.rows);
-    const std::int64_t buffer = block * network.widest_stride();
-    Lease scratch(pool, 2 * buffer * (by_panels ? 1 : threads));
+    const TwoMatrices two(network, block);
+    Lease scratch(pool, two.size() * (by_panels ? 1 : threads));
     std::atomic<bool> finite{true};
     run_team(threads, [&](const Member& me) {
         if (by_panels) {
-            const float* x = rows.data;
-            std::int64_t x_stride = rows.stride;
+            MatrixView x = rows;
+            const Pair* x_pairs = nullptr;
+            if (Pair* pairs = two.at(scratch.data(), first_op + 1, 0).pairs) {
+                const std::int64_t begin = me.begin(rows.rows);
+                round(network, {rows.row(begin), me.end(rows.rows) - begin, rows.cols, rows.stride},
+                      pairs + begin * pair_stride(rows.cols));
+                x_pairs = pairs;
+                me.wait();
+            }
             if (me.id == 0) finite = isa.all_finite(rows.rows, rows.cols, rows.data, rows.stride);
             for (std::size_t i = first_op; i < last_op; ++i) {
                 const Layer& layer = network.layers()[i];
                 const bool last = i + 1 == last_op;
-                const Matrix y = last && direct ? Matrix{out.data, out.stride}
-                                                : Matrix{scratch.data() + static_cast<std::int64_t>(i % 2) * buffer,
-                                                         layer.out_stride};
+                const Matrix y = last && direct ? Matrix{out.data, out.stride, nullptr}
+                                                : two.at(scratch.data(), i, layer.out_stride);
                 const std::int64_t panels = layer.forward.count();
-                layer_run(i, rows.rows, x, x_stride, y, me.begin(panels), me.end(panels), nullptr);
+                layer_run(i, rows.rows, x, x_pairs, y, me.begin(panels), me.end(panels), nullptr);
                 me.wait();
-                x = y.data;
-                x_stride = y.stride;
+                x = {y.data, rows.rows, layer.out, y.stride};
+                x_pairs = y.pairs;
                 if (last && !direct && me.id == 0) copy_rows(y, rows.rows, out, 0);
             }
             return;
         }
-        float* const mine = scratch.data() + 2 * me.id * buffer;
-        float* const buffers[2] = {mine, mine + buffer};
+        float* const mine = scratch.data() + me.id * two.size();
         for_each_row_block(network, me.begin(rows.rows), me.end(rows.rows), [&](std::int64_t row, std::int64_t end) {
             if (!isa.all_finite(end - row, rows.cols, rows.row(row), rows.stride)) finite = false;
-            const Matrix target = direct ? Matrix{out.row(row), out.stride} : Matrix{};
+            const Matrix target = direct ? Matrix{out.row(row), out.stride, nullptr} : Matrix{};
             // What this block writes, and what the next one reads.
             const std::int64_t next_end = std::min(end + end - row, me.end(rows.rows));
             const Stretch stretches[2] = {stretch(out, row, direct ? end : row), stretch(rows, end, next_end)};
             Ahead ahead{stretches, 2};
-            const Matrix y = forward(layer_run, first_op, last_op, end - row, rows.row(row), rows.stride, buffers,
-                                     target, far ? &ahead : nullptr);
+            const Matrix y = forward(layer_run, first_op, last_op, {rows.row(row), end - row, rows.cols, rows.stride},
+                                     two, mine, target, far ? &ahead : nullptr);
             if (!direct) copy_rows(y, end - row, out, row);
         });
     });
@@ -162,19 +198,18 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
     const std::int64_t n = source.rows();
     const std::int64_t d = network.n_features();
     const int threads = threads_for(forward_flops(network, n), thread_limit);
-    const LayerRun layer_run{network, params, true};
+    const LayerRun layer_run{network, weights, true};
     const std::int64_t block = std::min(most_block_rows(network), n);
-    const std::int64_t buffer = block * network.widest_stride();
-    Lease scratch(pool, 2 * buffer * threads);
+    const TwoMatrices two(network, block);
+    Lease scratch(pool, two.size() * threads);
     std::vector<const float*> targets(static_cast<std::size_t>(block * threads));
     const MatrixView& target_rows = source.targets ? *source.targets : source.inputs;
     run_team(threads, [&](const Member& me) {
-        float* const mine = scratch.data() + 2 * me.id * buffer;
-        float* const buffers[2] = {mine, mine + buffer};
+        float* const mine = scratch.data() + me.id * two.size();
         const float** target = targets.data() + me.id * block;
         for_each_row_block(network, me.begin(n), me.end(n), [&](std::int64_t row, std::int64_t end) {
-            const Matrix y = forward(layer_run, 0, network.layers().size(), end - row, source.inputs.row(row),
-                                     source.inputs.stride, buffers, {}, nullptr);
+            const MatrixView x{source.inputs.row(row), end - row, source.inputs.cols, source.inputs.stride};
+            const Matrix y = forward(layer_run, 0, network.layers().size(), x, two, mine, {}, nullptr);
             for (std::int64_t r = row; r < end; ++r) target[r - row] = target_rows.row(r);
             double* sums = errors.data() + row;
             network.isa().loss({network.loss(), end - row, d, y.data, y.stride, target, nullptr, sums, nullptr, 0,

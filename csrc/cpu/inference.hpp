@@ -30,7 +30,7 @@ private:
 
 struct Inference {
     const Network& network;
-    const float* params;
+    Weights weights;
     ScratchPool& pool;
     int thread_limit;
 

@@ -37,6 +37,10 @@ struct ForwardArgs {
     std::int64_t y_stride;
     float* z;      // where z is kept (stride y_stride), or null
     Ahead* ahead;  // or null
+    // Where operands are rounded: x, the layer's copies of its weight, and the place of y for the next layer, or null.
+    const Pair* x_pairs;
+    const float* copies;
+    Pair* y_pairs;
 };
 
 // dz_below (rows, in) = (dz (rows, out) @ w) * act'(kept); act is that of the layer below.
@@ -44,12 +48,14 @@ struct BackwardInputArgs {
     std::int64_t rows, in, out;
     const float* dz;
     std::int64_t dz_stride;
-    const float* panels;  // PanelLayout{out, in}
+    const float* copies;  // the layer's: panels of PanelLayout{out, in} where operands are not rounded
     Activation activation;
     const float* kept;  // y of the layer below, or its z where the activation needs it; may be dx itself
     std::int64_t kept_stride;
     float* dx;
     std::int64_t dx_stride;
+    const Pair* dz_pairs;  // where operands are rounded
+    Pair* dx_pairs;        // likewise, or null
 };
 
 // Some rows of one panel of the gradient: dw[i][o] = sum over rows of x[r][i] * dz[r][o].
@@ -59,8 +65,10 @@ struct WeightGradientArgs {
     std::int64_t x_stride;
     bool packed;          // x comes from pack_columns instead
     std::int64_t inputs;  // rows of dw
-    const float* dz;      // at the panel's first column
+    const float* dz;      // at the panel's first column, or what pack_panel made of it
     std::int64_t dz_stride;
+    const float* dz_rows;  // at the panel's first column, never packed
+    std::int64_t dz_rows_stride;
     std::int64_t panel_width;
     bool bias;                 // one more row of dw: sum over rows of dz[r][o]
     bool accumulate;           // go on from what dw holds
@@ -110,17 +118,39 @@ struct GatherArgs {
     std::int64_t x_stride;
 };
 
+// A tile of a layer's weight has changed: the copies that its products read.
+struct CopyArgs {
+    const float* panels;  // PanelLayout{in + 1, out}
+    std::int64_t in, out, panel, begin, end;
+    bool input_gradient;
+    float* copies;
+};
+
+// The products of a dense layer in one precision, with the packing of their operands. The elements that they leave
+// are float32 in every precision.
+struct Products {
+    const char* name;
+    bool rounds;  // operands to bfloat16
+
+    void (*dense_forward)(const ForwardArgs&);
+    void (*dense_backward_input)(const BackwardInputArgs&);
+    void (*weight_gradient)(const WeightGradientArgs&);
+    // Columns of x as weight_gradient reads them.
+    void (*pack_columns)(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out);
+    // A panel's columns of dz, likewise.
+    void (*pack_panel)(std::int64_t rows, const float* dz, std::int64_t dz_stride, std::int64_t width, float* out);
+    void (*copy_weights)(const CopyArgs&);
+    // Rows of x, where operands are rounded.
+    void (*round)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t x_stride, Pair* pairs);
+};
+
 struct InstructionSet {
     const char* name;
     int lanes;
     int panel;
     int tile_rows;
 
-    void (*dense_forward)(const ForwardArgs&);
-    void (*dense_backward_input)(const BackwardInputArgs&);
-    void (*weight_gradient)(const WeightGradientArgs&);
-    // Columns of x tile by tile as weight_gradient reads them, each tile's side by side; writes 16 floats too many.
-    void (*pack_columns)(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out);
+    Products products;  // in float32
     // True when every new param and v is finite.
     bool (*update)(const UpdateArgs&);
     void (*loss)(const LossArgs&);
@@ -135,9 +165,6 @@ struct InstructionSet {
     // The transpose of a matrix (columns, depth) as one panel: to[k * width + c] = from[c][k], zero for c from columns
     // on.
     void (*pack_transposed)(MatrixView from, std::int64_t width, float* to);
-    // Rows [k_begin, k_end) of one panel of `source`, transposed into `target`.
-    void (*transpose)(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
-                      std::int64_t k_end, const PanelLayout& target, float* to);
 };
 
 #ifdef ISTHMUS_HAS_BASELINE
@@ -161,7 +188,22 @@ extern const InstructionSet kInstructionSet;
 }
 #endif
 
+// The families of instructions that multiply bfloat16, for layouts of the instruction set avx512.
+#ifdef ISTHMUS_HAS_AVX512BF16
+namespace avx512bf16 {
+extern const Products kProducts;
+}
+#endif
+#ifdef ISTHMUS_HAS_AMX
+namespace amx {
+extern const Products kProducts;
+}
+#endif
+
 // The one in use; see cpu.hpp for how it is chosen.
 const InstructionSet& active_instruction_set();
+
+// Of the instruction set in use; Error(runtime) where it or the machine cannot.
+const Products& active_products(Precision precision);
 
 }  // namespace isthmus::cpu

@@ -15,10 +15,18 @@ const InstructionSet kInstructionSet = {
     .lanes = kLanes,
     .panel = kPanel,
     .tile_rows = kTileRows,
-    .dense_forward = dense_forward,
-    .dense_backward_input = dense_backward_input,
-    .weight_gradient = weight_gradient,
-    .pack_columns = pack_columns,
+    .products =
+        {
+            .name = "float32",
+            .rounds = false,
+            .dense_forward = dense_forward,
+            .dense_backward_input = dense_backward_input,
+            .weight_gradient = weight_gradient,
+            .pack_columns = pack_columns,
+            .pack_panel = pack_panel,
+            .copy_weights = copy_weights,
+            .round = nullptr,
+        },
     .update = update,
     .loss = loss,
     .activation_forward = activation_forward,
@@ -28,7 +36,6 @@ const InstructionSet kInstructionSet = {
     .all_finite = all_finite,
     .sum_of_squares = sum_of_squares,
     .pack_transposed = pack_transposed,
-    .transpose = transpose,
 };
 
 }  // namespace isthmus::cpu::ISTHMUS_ISA

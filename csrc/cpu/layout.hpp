@@ -40,4 +40,30 @@ struct PanelLayout {
     }
 };
 
+// ---- bfloat16 ---------------------------------------------------------------------------------------------------
+//
+// Two numbers that are neighbours in k, the lower one in the lower half: what the instructions multiply at a time. k is
+// padded with zeros to whole tiles of AMX, 16 pairs.
+
+using Pair = std::uint32_t;
+
+inline constexpr std::int64_t kPairsInTile = 16;
+inline constexpr std::int64_t kPairPanel = 32;  // columns of a panel of pairs, which is AVX-512's panel
+
+ISTHMUS_HD std::int64_t padded_pairs(std::int64_t depth) { return round_up(depth, 2 * kPairsInTile) / 2; }
+
+// Row stride of a row-major matrix: an odd number of cache lines, as above.
+ISTHMUS_HD std::int64_t pair_stride(std::int64_t width) {
+    return (padded_pairs(width) / kPairsInTile | 1) * kPairsInTile;
+}
+
+// A matrix (depth, width) as panels [pair of k][kPairPanel columns], the last one as wide as the others.
+struct PairPanels {
+    std::int64_t depth = 0;
+    std::int64_t width = 0;
+
+    ISTHMUS_HD std::int64_t panel_size() const { return padded_pairs(depth) * kPairPanel; }
+    ISTHMUS_HD std::int64_t size() const { return (width + kPairPanel - 1) / kPairPanel * panel_size(); }
+};
+
 }  // namespace isthmus::cpu

@@ -13,7 +13,7 @@
 namespace isthmus::cpu {
 
 CpuModel::CpuModel(const Program& program, const CompileOptions& options)
-    : network_(program, active_instruction_set()), options_(options) {
+    : network_(program, active_instruction_set(), active_products(options.precision)), options_(options) {
     write({});
 }
 
@@ -21,7 +21,7 @@ void CpuModel::write(const Tensors& tensors) {
     network_.pack(tensors.params, flat_.params);
     network_.pack(tensors.m, flat_.m);
     network_.pack(tensors.v, flat_.v);
-    network_.transpose(flat_.params, transposed_);
+    network_.copy_weights(flat_.params, copies_);
 }
 
 void CpuModel::read(Tensors& tensors) const {
@@ -43,7 +43,7 @@ void CpuModel::rollback() {
     flat_.params.copy_from(kept_.params);
     flat_.m.copy_from(kept_.m);
     flat_.v.copy_from(kept_.v);
-    network_.transpose(flat_.params, transposed_);
+    network_.copy_weights(flat_.params, copies_);
 }
 
 int CpuModel::thread_limit() const { return options_.n_threads > 0 ? options_.n_threads : default_threads(); }
@@ -54,7 +54,7 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const std::int64_t piece = std::min(batch, kPieceRows);
     // Forward, weight gradient and input gradient: three products, two operations each.
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
-    const int threads = threads_for(flops, thread_limit());
+    const int threads = threads_for(flops, thread_limit(), kStepFlopsPerThread);
     if (!workspace_ || !workspace_->has_room(piece, threads)) {
         workspace_.reset();
         workspace_ = std::make_unique<Workspace>(network_, piece, threads);
@@ -62,8 +62,8 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
-    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), transposed_.data()}, source,
-                      range, rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
+    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), copies_.data()}, source, range,
+                      rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
     return runner.run(threads);
 }
 
@@ -78,15 +78,16 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
     const int threads = threads_for(flops, thread_limit());
     Workspace work(network_, std::min(n, kPieceRows), threads);
     run_team(threads, [&](const Member& me) {
-        const GradientSum sum{network_,       {flat_.params.data(), transposed_.data()}, source, Noise{}, work,
-                              gradient.data()};
+        const GradientSum sum{network_, {flat_.params.data(), copies_.data()}, source, Noise{}, work, gradient.data()};
         sum.run(me, rows, totals.loss_sum, totals.weight_sum);
     });
     network_.unpack(gradient, flat);
     return totals;
 }
 
-Inference CpuModel::inference() const { return {network_, flat_.params.data(), scratch_, thread_limit()}; }
+Inference CpuModel::inference() const {
+    return {network_, {flat_.params.data(), copies_.data()}, scratch_, thread_limit()};
+}
 
 bool CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
     return inference().run(first_op, last_op, rows, out);

@@ -39,7 +39,7 @@ private:
     CompileOptions options_;
     Flat flat_;
     Flat kept_;
-    Buffer transposed_;
+    Buffer copies_;                         // of the weights, as the products want them
     Buffer gradient_;                       // the split plan's
     std::unique_ptr<Workspace> workspace_;  // the last train's
     mutable ScratchPool scratch_;

@@ -10,8 +10,22 @@
 
 namespace isthmus::cpu {
 
-Network::Network(const Program& program, const InstructionSet& isa)
-    : isa_(&isa), loss_(program.loss), loss_from_logits_(false), contract_size_(program.flat_size) {
+namespace {
+
+// In floats: the transposed weight; or both operands of both products with it, rounded, which are half as large.
+std::int64_t size_of_copies(const Layer& layer, bool rounded) {
+    if (!rounded) return layer.input_gradient ? layer.backward.size() : 0;
+    return PairPanels{layer.in, layer.out}.size() + (layer.input_gradient ? PairPanels{layer.out, layer.in}.size() : 0);
+}
+
+}  // namespace
+
+Network::Network(const Program& program, const InstructionSet& isa, const Products& products)
+    : isa_(&isa),
+      products_(&products),
+      loss_(program.loss),
+      loss_from_logits_(false),
+      contract_size_(program.flat_size) {
     math::visit(loss_, [&](auto loss) { loss_from_logits_ = decltype(loss)::from_logits; });
     for (std::size_t i = 0; i < program.ops.size(); ++i) {
         const Dense& op = std::get<Dense>(program.ops[i]);
@@ -27,8 +41,8 @@ Network::Network(const Program& program, const InstructionSet& isa)
         layer.backward = {layer.out, layer.in, isa.lanes, isa.panel};
         layer.weight = flat_size_;
         flat_size_ += round_up(layer.forward.size(), 16);
-        layer.transposed = transposed_size_;
-        if (layer.input_gradient) transposed_size_ += round_up(layer.backward.size(), 16);
+        layer.copies = copies_size_;
+        copies_size_ += round_up(size_of_copies(layer, products.rounds), 16);
         layer.in_stride = activation_stride(layer.in);
         layer.out_stride = activation_stride(layer.out);
         widest_stride_ = std::max({widest_stride_, layer.in_stride, layer.out_stride});
@@ -74,15 +88,9 @@ void Network::unpack(const Buffer& from, std::span<float> to) const {
     }
 }
 
-void Network::transpose(const Buffer& params, Buffer& transposed) const {
-    if (transposed.size() != transposed_size_) transposed = Buffer(transposed_size_);
-    for (const Layer& layer : layers_) {
-        if (!layer.input_gradient) continue;
-        for (std::int64_t p = 0; p < layer.forward.count(); ++p) {
-            isa_->transpose(layer.forward, params.data() + layer.weight, p, 0, layer.in, layer.backward,
-                            transposed.data() + layer.transposed);
-        }
-    }
+void Network::copy_weights(const Buffer& params, Buffer& copies) const {
+    if (copies.size() != copies_size_) copies = Buffer(copies_size_);
+    for (const WeightTile& tile : weight_tiles_) copy_weights(tile, params.data(), copies.data());
 }
 
 }  // namespace isthmus::cpu

@@ -21,16 +21,22 @@ struct Layer {
     bool needs_z = false;
     bool input_gradient = false;  // not for the first layer
 
-    PanelLayout forward;          // {in + 1, out}: of weight and bias, their gradient, m, v
-    PanelLayout backward;         // {out, in}: the transposed copy for dx = dz @ w
-    std::int64_t weight = 0;      // offset of the forward panels in a flat buffer
-    std::int64_t transposed = 0;  // offset of the backward panels in the buffer of transposed copies
+    PanelLayout forward;      // {in + 1, out}: of weight and bias, their gradient, m, v
+    PanelLayout backward;     // {out, in}: the transposed copy for dx = dz @ w, in float32
+    std::int64_t weight = 0;  // offset of the forward panels in a flat buffer
+    std::int64_t copies = 0;  // offset in the buffer of what the products read besides: see Products
 
     std::int64_t in_stride = 0;   // of the layer's input matrix
     std::int64_t out_stride = 0;  // of its output, z and dz
 
     Parameter weight_parameter;
     Parameter bias_parameter;
+};
+
+// Parameters, and what the products read besides, in the device's own layout.
+struct Weights {
+    const float* params;
+    const float* copies;
 };
 
 // Inputs [begin, end) of one panel of one layer, with the bias when they are the last: what a thread takes at a time in
@@ -52,16 +58,17 @@ inline constexpr std::int64_t kWeightGroupRows = 256;
 
 class Network {
 public:
-    Network(const Program& program, const InstructionSet& isa);
+    Network(const Program& program, const InstructionSet& isa, const Products& products);
 
     const InstructionSet& isa() const { return *isa_; }
+    const Products& products() const { return *products_; }
     const std::vector<Layer>& layers() const { return layers_; }
     const std::vector<WeightTile>& weight_tiles() const { return weight_tiles_; }
     Loss loss() const { return loss_; }
     bool loss_from_logits() const { return loss_from_logits_; }
     std::int64_t n_features() const { return layers_.front().in; }
     std::int64_t flat_size() const { return flat_size_; }
-    std::int64_t transposed_size() const { return transposed_size_; }
+    std::int64_t copies_size() const { return copies_size_; }
     std::int64_t widest_stride() const { return widest_stride_; }
     std::int64_t multiply_adds() const { return multiply_adds_; }  // of one row's forward pass
     std::int64_t contract_size() const { return contract_size_; }
@@ -72,17 +79,23 @@ public:
     // Contract's flat buffer -> ours and back. `from` empty: zero.
     void pack(std::span<const float> from, Buffer& to) const;
     void unpack(const Buffer& from, std::span<float> to) const;
-    // Transposed copies of all layers that need one.
-    void transpose(const Buffer& params, Buffer& transposed) const;
+    // The copies of all layers.
+    void copy_weights(const Buffer& params, Buffer& copies) const;
+    void copy_weights(const WeightTile& tile, const float* params, float* copies) const {
+        const Layer& layer = layers_[tile.layer];
+        products_->copy_weights({params + layer.weight, layer.in, layer.out, tile.panel, tile.begin, tile.end,
+                                 layer.input_gradient, copies + layer.copies});
+    }
 
 private:
     const InstructionSet* isa_;
+    const Products* products_;
     std::vector<Layer> layers_;
     std::vector<WeightTile> weight_tiles_;
     Loss loss_;
     bool loss_from_logits_;
     std::int64_t flat_size_ = 0;
-    std::int64_t transposed_size_ = 0;
+    std::int64_t copies_size_ = 0;
     std::int64_t widest_stride_ = 0;
     std::int64_t multiply_adds_ = 0;
     std::int64_t contract_size_ = 0;

@@ -20,23 +20,37 @@ void gather(const Network& network, const RowSource& source, std::span<const std
         work.scales[i] = source.weight(number) / static_cast<float>(n_features);
     }
     network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
-    if (noise.amount == 0.0F) return;
-    for (std::int64_t r = begin; r < end; ++r) {
-        network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
+    if (noise.amount != 0.0F) {
+        for (std::int64_t r = begin; r < end; ++r) {
+            network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
+        }
+    }
+    if (work.x_pairs != nullptr) {
+        network.products().round(end - begin, n_features, work.x + begin * stride, stride,
+                                 work.x_pairs + begin * pair_stride(n_features));
     }
 }
 
-void forward(const Network& network, const float* params, std::int64_t row, std::int64_t count, Workspace& work,
+// Row `row` of a rounded matrix that may not be kept.
+Pair* pairs_at(Pair* matrix, std::int64_t row, std::int64_t width) {
+    return matrix != nullptr ? matrix + row * pair_stride(width) : nullptr;
+}
+
+void forward(const Network& network, Weights weights, std::int64_t row, std::int64_t count, Workspace& work,
              Ahead* ahead) {
     const float* input = work.x + row * network.layers().front().in_stride;
+    const Pair* input_pairs = pairs_at(work.x_pairs, row, network.n_features());
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
         const Layer& layer = network.layers()[i];
         float* y = work.y[i] + row * layer.out_stride;
         float* z = layer.needs_z ? work.dz[i] + row * layer.out_stride : nullptr;
-        network.isa().dense_forward({count, layer.in, layer.out, input, layer.in_stride, params + layer.weight, 0,
-                                     layer.forward.count(), network.training_activation(i), y, layer.out_stride, z,
-                                     ahead});
+        Pair* y_pairs = pairs_at(work.y_pairs[i], row, layer.out);
+        network.products().dense_forward({count, layer.in, layer.out, input, layer.in_stride,
+                                          weights.params + layer.weight, 0, layer.forward.count(),
+                                          network.training_activation(i), y, layer.out_stride, z, ahead, input_pairs,
+                                          weights.copies + layer.copies, y_pairs});
         input = y;
+        input_pairs = y_pairs;
     }
 }
 
@@ -53,24 +67,28 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
                         work.scales.data() + r, work.errors.data() + r, dy, layer.out_stride, nullptr, 0});
     for (std::int64_t i = row; i < row + count; ++i)
         work.errors[static_cast<std::size_t>(i)] /= static_cast<double>(layer.out);
-    if (activation == Activation::linear) return;
-    for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t offset = i * layer.out_stride;
-        network.isa().activation_backward(activation, layer.forward.padded_width(), (layer.needs_z ? dz : y) + offset,
-                                          dy + offset, dz + offset);
+    if (activation != Activation::linear) {
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t offset = i * layer.out_stride;
+            network.isa().activation_backward(activation, layer.forward.padded_width(),
+                                              (layer.needs_z ? dz : y) + offset, dy + offset, dz + offset);
+        }
+    }
+    if (Pair* pairs = pairs_at(work.dz_pairs[last], row, layer.out)) {
+        network.products().round(count, layer.out, dz, layer.out_stride, pairs);
     }
 }
 
-void backward(const Network& network, const float* transposed, std::int64_t row, std::int64_t count, Workspace& work) {
+void backward(const Network& network, const float* copies, std::int64_t row, std::int64_t count, Workspace& work) {
     for (std::size_t i = network.layers().size() - 1; i > 0; --i) {
         const Layer& layer = network.layers()[i];
         const Layer& below = network.layers()[i - 1];
         const std::int64_t offset = row * below.out_stride;
         float* dx = work.dz[i - 1] + offset;
-        network.isa().dense_backward_input({count, layer.in, layer.out, work.dz[i] + row * layer.out_stride,
-                                            layer.out_stride, transposed + layer.transposed, below.activation,
-                                            below.needs_z ? dx : work.y[i - 1] + offset, below.out_stride, dx,
-                                            below.out_stride});
+        network.products().dense_backward_input(
+            {count, layer.in, layer.out, work.dz[i] + row * layer.out_stride, layer.out_stride, copies + layer.copies,
+             below.activation, below.needs_z ? dx : work.y[i - 1] + offset, below.out_stride, dx, below.out_stride,
+             pairs_at(work.dz_pairs[i], row, layer.out), pairs_at(work.dz_pairs[i - 1], row, below.out)});
     }
 }
 
@@ -104,9 +122,9 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
             }
             ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
-        forward(network, weights.params, first, last - first, work, far ? &ahead : nullptr);
+        forward(network, weights, first, last - first, work, far ? &ahead : nullptr);
         loss_gradient(network, first, last - first, work);
-        backward(network, weights.transposed, first, last - first, work);
+        backward(network, weights.copies, first, last - first, work);
     });
 }
 

@@ -13,12 +13,6 @@
 
 namespace isthmus::cpu {
 
-// Parameters in the device's own layout.
-struct Weights {
-    const float* params;
-    const float* transposed;
-};
-
 // This member's share of `rows`, row numbers: gather, corrupt, forward, loss, dz of every layer. `next_rows`: the row
 // numbers of the batch that follows, if one does.
 void forward_backward(const Network& network, Weights weights, const RowSource& source,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/bfloat16/single_kernels.hpp"
 #include "cpu/buffer.hpp"
 #include "cpu/cpu.hpp"
 #include "cpu/isa.hpp"
@@ -24,6 +25,12 @@ int threads(double flops, const CompileOptions& options) {
 
 double product_flops(std::int64_t n, std::int64_t in, std::int64_t out) {
     return 2.0 * static_cast<double>(n) * static_cast<double>(in) * static_cast<double>(out);
+}
+
+// What is not a product is float32 in every precision that there is.
+const InstructionSet& elementwise(const CompileOptions& options) {
+    active_products(options.precision);
+    return active_instruction_set();
 }
 
 // An element of an activation, a loss or an update costs about as much as this many operations.
@@ -98,8 +105,11 @@ void CpuKernels::dense_forward(MatrixView x, MatrixView weight, const float* bia
                                MutableMatrixView y, const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
     const std::int64_t in = weight.cols;
+    const int count = threads(product_flops(x.rows, in, weight.rows), options);
+    const Products& products = active_products(options.precision);
+    if (products.rounds) return rounded::dense_forward(products, x, weight, bias, activation, y, count);
     multiply_packed(
-        isa, in + 1, y, threads(product_flops(x.rows, in, weight.rows), options),
+        isa, in + 1, y, count,
         [&](std::int64_t column, std::int64_t columns, float* to) {
             const MatrixView rows{weight.row(column), columns, in, weight.stride};
             isa.pack_transposed(rows, PanelLayout{in + 1, columns, isa.lanes, isa.panel}.panel_width(0), to);
@@ -109,8 +119,8 @@ void CpuKernels::dense_forward(MatrixView x, MatrixView weight, const float* bia
         },
         [&](std::int64_t row, std::int64_t rows, std::int64_t columns, const float* panel, float* out,
             std::int64_t stride) {
-            isa.dense_forward(
-                {rows, in, columns, x.row(row), x.stride, panel, 0, 1, activation, out, stride, nullptr, nullptr});
+            products.dense_forward({rows, in, columns, x.row(row), x.stride, panel, 0, 1, activation, out, stride,
+                                    nullptr, nullptr, nullptr, nullptr, nullptr});
         });
 }
 
@@ -118,16 +128,19 @@ void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableM
                                       const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
     const std::int64_t out = weight.rows;
+    const int count = threads(product_flops(dz.rows, weight.cols, out), options);
+    const Products& products = active_products(options.precision);
+    if (products.rounds) return rounded::dense_backward_input(products, dz, weight, dx, count);
     multiply_packed(
-        isa, out, dx, threads(product_flops(dz.rows, weight.cols, out), options),
+        isa, out, dx, count,
         [&](std::int64_t column, std::int64_t columns, float* to) {
             const std::int64_t width = round_up(columns, isa.lanes);
             for (std::int64_t k = 0; k < out; ++k) std::copy_n(weight.row(k) + column, columns, to + k * width);
         },
         [&](std::int64_t row, std::int64_t rows, std::int64_t columns, const float* panel, float* to,
             std::int64_t stride) {
-            isa.dense_backward_input(
-                {rows, columns, out, dz.row(row), dz.stride, panel, Activation::linear, nullptr, 0, to, stride});
+            products.dense_backward_input({rows, columns, out, dz.row(row), dz.stride, panel, Activation::linear,
+                                           nullptr, 0, to, stride, nullptr, nullptr});
         });
 }
 
@@ -136,15 +149,17 @@ void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableM
 void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
                                        const CompileOptions& options) const {
     const InstructionSet& isa = active_instruction_set();
+    const int count = threads(product_flops(x.rows, x.cols, dz.cols), options);
+    const Products& products = active_products(options.precision);
+    if (products.rounds) return rounded::dense_backward_weight(products, x, dz, dweight, dbias, count);
     const std::int64_t panel = isa.panel;
     const std::int64_t piece = std::min(kPieceRows, x.rows);
     const std::int64_t panels = (x.cols + panel - 1) / panel;
     const std::int64_t tiles = (dz.cols + kWeightTileRows - 1) / kWeightTileRows;
-    const int count = threads(product_flops(x.rows, x.cols, dz.cols), options);
     const bool by_panels = panels >= count;
     const std::int64_t group = std::min<std::int64_t>(4, by_panels ? (panels + count - 1) / count : panels);
 
-    const std::int64_t columns_size = packed_tile_size(piece);
+    const std::int64_t columns_size = kWeightTileRows * piece + 16;
     const std::int64_t panel_size = round_up(piece * panel, 16);
     const std::int64_t tile_size = kWeightTileRows * panel;
     const std::int64_t scratch_size = columns_size + group * (panel_size + tile_size);
@@ -169,23 +184,25 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
                 const std::int64_t outputs = std::min(kWeightTileRows, dz.cols - output);
                 for (std::int64_t row = 0; row < x.rows; row += piece) {
                     const std::int64_t rows = std::min(piece, x.rows - row);
-                    isa.pack_columns(rows, dz.row(row) + output, dz.stride, outputs, columns);
+                    products.pack_columns(rows, dz.row(row) + output, dz.stride, outputs, columns);
                     for (std::int64_t p = first; p < last; ++p) {
                         float* panel_rows = packed + (p - first) * panel_size;
                         const std::int64_t stride = round_up(width(p), isa.lanes);
                         if (!holds_all_rows) pack(x, p * panel, width(p), row, rows, panel_rows);
-                        isa.weight_gradient({rows,
-                                             columns,
-                                             0,
-                                             true,
-                                             outputs,
-                                             panel_rows,
-                                             stride,
-                                             stride,
-                                             false,
-                                             row > 0,
-                                             dw + (p - first) * tile_size,
-                                             {}});
+                        products.weight_gradient({rows,
+                                                  columns,
+                                                  0,
+                                                  true,
+                                                  outputs,
+                                                  panel_rows,
+                                                  stride,
+                                                  nullptr,
+                                                  0,
+                                                  stride,
+                                                  false,
+                                                  row > 0,
+                                                  dw + (p - first) * tile_size,
+                                                  {}});
                     }
                     holds_all_rows = rows == x.rows;
                 }
@@ -207,7 +224,8 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
             for (std::int64_t row = 0; row < x.rows; row += piece) {
                 const std::int64_t rows = std::min(piece, x.rows - row);
                 pack(dz, p * panel, outputs, row, rows, packed);
-                isa.weight_gradient({rows, nullptr, 0, true, 0, packed, stride, stride, true, row > 0, dw, {}});
+                products.weight_gradient(
+                    {rows, nullptr, 0, true, 0, packed, stride, nullptr, 0, stride, true, row > 0, dw, {}});
             }
             std::copy_n(dw, outputs, dbias + p * panel);
         }
@@ -216,7 +234,7 @@ void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatri
 
 void CpuKernels::activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
                                     const CompileOptions& options) const {
-    const InstructionSet& isa = active_instruction_set();
+    const InstructionSet& isa = elementwise(options);
     const double flops = kElementwiseFlops * static_cast<double>(z.rows * z.cols);
     run_team(threads(flops, options), [&](const Member& me) {
         for (std::int64_t r = me.begin(z.rows); r < me.end(z.rows); ++r) {
@@ -227,7 +245,7 @@ void CpuKernels::activation_forward(MatrixView z, Activation activation, Mutable
 
 void CpuKernels::activation_backward(MatrixView z, MatrixView dy, Activation activation, MutableMatrixView dz,
                                      const CompileOptions& options) const {
-    const InstructionSet& isa = active_instruction_set();
+    const InstructionSet& isa = elementwise(options);
     bool needs_z = false;
     math::visit(activation, [&](auto act) { needs_z = decltype(act)::needs_z; });
     const double flops = 2.0 * kElementwiseFlops * static_cast<double>(z.rows * z.cols);
@@ -248,7 +266,7 @@ void CpuKernels::activation_backward(MatrixView z, MatrixView dy, Activation act
 
 double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatrixView dy,
                         const CompileOptions& options) const {
-    const InstructionSet& isa = active_instruction_set();
+    const InstructionSet& isa = elementwise(options);
     const double n = static_cast<double>(y.rows) * static_cast<double>(y.cols);
     std::vector<double> sums(static_cast<std::size_t>(y.rows));
     std::vector<const float*> targets(static_cast<std::size_t>(y.rows));
@@ -269,7 +287,7 @@ double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatri
 void CpuKernels::update(const UpdateRule& rule, double learning_rate, std::int64_t step, float* param,
                         const float* gradient, float* m, float* v, std::int64_t n,
                         const CompileOptions& options) const {
-    const InstructionSet& isa = active_instruction_set();
+    const InstructionSet& isa = elementwise(options);
     const auto constants = math::make_constants(rule.optimizer, learning_rate, rule.beta_1, rule.beta_2, rule.epsilon,
                                                 rule.momentum, rule.weight_decay, step);
     run_team(threads(kElementwiseFlops * static_cast<double>(n), options), [&](const Member& me) {

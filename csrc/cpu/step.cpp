@@ -126,7 +126,7 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
                                         std::span<const std::int64_t> next_rows,
                                         const math::UpdateConstants& constants) {
     const auto n = static_cast<std::int64_t>(rows.size());
-    const Weights weights{parameters_.params, parameters_.transposed};
+    const Weights weights{parameters_.params, parameters_.copies};
     forward_backward(network_, weights, source_, rows, next_rows, range_.noise, me, work_);
     Sums sums;
     for (const std::int64_t row : rows) sums.weight += source_.weight(row);
@@ -154,7 +154,7 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
 
 StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::int64_t> rows,
                                         const math::UpdateConstants& constants) {
-    const Weights weights{parameters_.params, parameters_.transposed};
+    const Weights weights{parameters_.params, parameters_.copies};
     GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_.loss,
                                                                                      batch_.weight);
     if (me.id == 0 && reducer_ != nullptr) {
@@ -195,14 +195,10 @@ double StepRunner::gradient_norm(const Member& me, float scale) {
 void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale,
                              const float* dw) {
     const InstructionSet& isa = network_.isa();
-    const Layer& layer = network_.layers()[tile.layer];
     const bool finite = isa.update({rule_.optimizer, &constants, scale, parameters_.params + tile.offset, dw,
                                     parameters_.m + tile.offset, parameters_.v + tile.offset, tile.size});
     if (!finite) diverged_.store(true, std::memory_order_relaxed);
-    if (layer.input_gradient) {
-        isa.transpose(layer.forward, parameters_.params + layer.weight, tile.panel, tile.begin, tile.end,
-                      layer.backward, parameters_.transposed + layer.transposed);
-    }
+    network_.copy_weights(tile, parameters_.params, parameters_.copies);
 }
 
 }  // namespace isthmus::cpu

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two plans of a step.
 //
-// fused: rows | barrier | each weight tile: gradient, update, transposed copy | barrier.
+// fused: rows | barrier | each weight tile: gradient, update, copies of the weight | barrier.
 // split: pieces of rows summed into the flat gradient | reduce | norm | update | barrier.
 // Both apply the same operations to each element in the same order, so they give the same bits.
 #pragma once
@@ -40,7 +40,7 @@ public:
         float* params;
         float* m;
         float* v;
-        float* transposed;
+        float* copies;
     };
 
     // flat_gradient null: the fused plan.

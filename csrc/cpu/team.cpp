@@ -62,9 +62,8 @@ void run_team(int threads, const std::function<void(const Member&)>& body) {
     }
 }
 
-int threads_for(double flops, int limit) {
-    constexpr double kFlopsPerThread = 1e6;
-    const double wanted = flops / kFlopsPerThread;
+int threads_for(double flops, int limit, double grain) {
+    const double wanted = flops / grain;
     if (wanted >= limit) return limit;
     return wanted < 1.0 ? 1 : static_cast<int>(wanted);
 }

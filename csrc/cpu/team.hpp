@@ -35,7 +35,11 @@ struct Member {
 // The body must not throw: a member that left would leave the others at the barrier.
 void run_team(int threads, const std::function<void(const Member&)>& body);
 
-// Threads worth waking for this much arithmetic: one for each MFLOP, at most `limit`. Never changes a bit.
-int threads_for(double flops, int limit);
+// Threads worth waking for this much arithmetic: one for each `grain` of it, at most `limit`. Never changes a bit. The
+// grain is 1 MFLOP; of a training step, whose threads hand rows and weights to one another, 2.5 (two threads gain
+// nothing at 4.6 MFLOP, a third at 10).
+inline constexpr double kFlopsPerThread = 1e6;
+inline constexpr double kStepFlopsPerThread = 2.5e6;
+int threads_for(double flops, int limit, double grain = kFlopsPerThread);
 
 }  // namespace isthmus::cpu

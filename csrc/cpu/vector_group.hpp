@@ -95,6 +95,20 @@ struct FourVectors {
     ISTHMUS_INLINE Vecs load(const float* p) const {
         return {Vec::load(p), Vec::load(p + kLanes), Vec::load(p + 2 * kLanes), Vec::load(p + 3 * kLanes)};
     }
+    // From rows of `vectors` vectors, 1 or 2, `stride` apart.
+    ISTHMUS_INLINE Vecs load_rows(const float* p, std::int64_t vectors, std::int64_t stride) const {
+        const std::int64_t second = vectors == 1 ? stride : kLanes;
+        const std::int64_t third = vectors == 1 ? 2 * stride : stride;
+        return {Vec::load(p), Vec::load(p + second), Vec::load(p + third), Vec::load(p + third + second)};
+    }
+    ISTHMUS_INLINE void store_rows(Vecs x, float* p, std::int64_t vectors, std::int64_t stride) const {
+        const std::int64_t second = vectors == 1 ? stride : kLanes;
+        const std::int64_t third = vectors == 1 ? 2 * stride : stride;
+        x.a.store(p);
+        x.b.store(p + second);
+        x.c.store(p + third);
+        x.d.store(p + third + second);
+    }
     ISTHMUS_INLINE void store(Vecs x, float* p) const {
         x.a.store(p);
         x.b.store(p + kLanes);

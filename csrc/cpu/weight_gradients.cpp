@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/weight_gradients.hpp"
 
-#include <cstring>
-
 namespace isthmus::cpu {
 
 void WeightGradients::tile(const WeightTile& tile, bool accumulate, float* dw, const float* const (&upcoming)[3]) {
     const Layer& layer = network_.layers()[tile.layer];
     const float* x = (tile.layer == 0 ? work_.x : work_.y[tile.layer - 1]) + tile.begin;
     const float* dz = work_.dz[tile.layer] + tile.panel * layer.forward.panel;
+    const float* const dz_rows = dz;
     std::int64_t dz_stride = layer.out_stride;
-    const bool packed = packs_columns(layer);
+    const bool packed = packs_columns(network_, layer);
     if (packed) x = packed_columns(tile, x, layer.in_stride);
-    if (packs_panels(layer)) {
+    if (packs_panels(network_, layer)) {
         dz = packed_panel(tile, dz, dz_stride);
         dz_stride = layer.forward.panel_width(tile.panel);
     }
-    network_.isa().weight_gradient({rows_,
-                                    x,
-                                    layer.in_stride,
-                                    packed,
-                                    tile.end - tile.begin,
-                                    dz,
-                                    dz_stride,
-                                    layer.forward.panel_width(tile.panel),
-                                    tile.bias,
-                                    accumulate,
-                                    dw,
-                                    {upcoming[0], upcoming[1], upcoming[2]}});
+    network_.products().weight_gradient({rows_,
+                                         x,
+                                         layer.in_stride,
+                                         packed,
+                                         tile.end - tile.begin,
+                                         dz,
+                                         dz_stride,
+                                         dz_rows,
+                                         layer.out_stride,
+                                         layer.forward.panel_width(tile.panel),
+                                         tile.bias,
+                                         accumulate,
+                                         dw,
+                                         {upcoming[0], upcoming[1], upcoming[2]}});
 }
 
 const float* WeightGradients::packed_columns(const WeightTile& tile, const float* x, std::int64_t x_stride) {
@@ -38,9 +39,9 @@ const float* WeightGradients::packed_columns(const WeightTile& tile, const float
         columns_packed_ = 0;
     }
     const std::int64_t number = (tile.begin - group * kWeightGroupRows) / kWeightTileRows;
-    float* to = scratch_.columns + number * packed_tile_size(rows_);
+    float* to = scratch_.columns + number * packed_tile_size(network_, rows_);
     if ((columns_packed_ >> number & 1U) == 0) {
-        network_.isa().pack_columns(rows_, x, x_stride, tile.end - tile.begin, to);
+        network_.products().pack_columns(rows_, x, x_stride, tile.end - tile.begin, to);
         columns_packed_ |= 1U << number;
     }
     return to;
@@ -51,10 +52,7 @@ const float* WeightGradients::packed_panel(const WeightTile& tile, const float* 
         panel_layer_ = tile.layer;
         panel_ = tile.panel;
         const std::int64_t width = network_.layers()[tile.layer].forward.panel_width(tile.panel);
-        for (std::int64_t r = 0; r < rows_; ++r) {
-            std::memcpy(scratch_.panel + r * width, dz + r * dz_stride,
-                        static_cast<std::size_t>(width) * sizeof(float));
-        }
+        network_.products().pack_panel(rows_, dz, dz_stride, width, scratch_.panel);
     }
     return scratch_.panel;
 }

@@ -18,12 +18,22 @@ inline constexpr std::int64_t kPieceRows = 1024;
 // Floats in half of an L2 cache of 2 MB.
 inline constexpr std::int64_t kFloatsInL2 = std::int64_t{1} << 18;
 
-// Whether the weight phase packs a layer's columns of x, and its panels of dz: where each is read this often.
-inline bool packs_columns(const Layer& layer) { return layer.forward.count() >= 4; }
-inline bool packs_panels(const Layer& layer) { return layer.in >= 2 * kWeightTileRows; }
+// Whether the weight phase packs a layer's columns of x, and its panels of dz: where each is read this often, and where
+// operands are rounded.
+inline bool packs_columns(const Network& network, const Layer& layer) {
+    return network.products().rounds || layer.forward.count() >= 4;
+}
+inline bool packs_panels(const Network& network, const Layer& layer) {
+    return network.products().rounds || layer.in >= 2 * kWeightTileRows;
+}
 
-// Floats of a weight tile's packed columns, with room for what pack_columns writes too much.
-inline std::int64_t packed_tile_size(std::int64_t rows) { return kWeightTileRows * rows + 16; }
+// Floats of a weight tile's packed columns, with room for what pack_columns writes too much, and of a packed panel.
+inline std::int64_t packed_tile_size(const Network& network, std::int64_t rows) {
+    return kWeightTileRows * (network.products().rounds ? padded_pairs(rows) : rows) + 16;
+}
+inline std::int64_t packed_panel_size(const Network& network, std::int64_t rows) {
+    return network.isa().panel * (network.products().rounds ? padded_pairs(rows) : rows);
+}
 
 // One buffer for all of it, so that all but the smallest lie on huge pages.
 struct Workspace {
@@ -41,6 +51,8 @@ struct Workspace {
           targets(static_cast<std::size_t>(rows)),
           y(network.layers().size()),
           dz(network.layers().size()),
+          y_pairs(network.layers().size()),
+          dz_pairs(network.layers().size()),
           scratch(static_cast<std::size_t>(threads)) {
         lay_out(network);
         memory_ = Buffer(size_);
@@ -59,6 +71,10 @@ struct Workspace {
     std::vector<const float*> targets;
     std::vector<float*> y;   // output of each layer
     std::vector<float*> dz;  // holds z between forward and backward where the activation needs it
+    // Rounded copies of x, y and dz where the products want them, else null.
+    Pair* x_pairs = nullptr;
+    std::vector<Pair*> y_pairs;
+    std::vector<Pair*> dz_pairs;
     std::vector<Scratch> scratch;
 
 private:
@@ -76,13 +92,28 @@ private:
         for (std::size_t i = 0; i < network.layers().size(); ++i) {
             const Layer& layer = network.layers()[i];
             y[i] = take(rows * layer.out_stride);
-            dz[i] = take(rows * layer.out_stride);
-            columns |= packs_columns(layer);
-            panels |= packs_panels(layer);
+            // Nobody asks for the output once the loss has its gradient, so that may take its place. In the MNIST
+            // network that keeps all of a batch in an L2 of 2 MB.
+            const bool last = i + 1 == network.layers().size();
+            const bool replaced = last && network.training_activation(i) == Activation::linear;
+            dz[i] = replaced ? y[i] : take(rows * layer.out_stride);
+            columns |= packs_columns(network, layer);
+            panels |= packs_panels(network, layer);
+        }
+        if (network.products().rounds) {
+            const auto take_pairs = [&](std::int64_t width) {
+                return reinterpret_cast<Pair*>(take(rows * pair_stride(width)));
+            };
+            x_pairs = take_pairs(network.n_features());
+            for (std::size_t i = 0; i < network.layers().size(); ++i) {
+                const Layer& layer = network.layers()[i];
+                if (i + 1 < network.layers().size()) y_pairs[i] = take_pairs(layer.out);
+                if (layer.input_gradient) dz_pairs[i] = take_pairs(layer.out);
+            }
         }
         for (Scratch& thread : scratch) {
-            if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(rows));
-            if (panels) thread.panel = take(rows * network.isa().panel);
+            if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(network, rows));
+            if (panels) thread.panel = take(packed_panel_size(network, rows));
         }
     }
 

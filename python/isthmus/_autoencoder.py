@@ -74,8 +74,9 @@ class Autoencoder(Transformer):
         With ``patience``: ends with the best weights, not the last.
     device : str
         ``"auto"`` or ``"cpu"``; `device_` tells what was taken.
-    precision : {"float32"}
-        What the device cannot do is an error.
+    precision : {"float32", "bfloat16"}
+        ``"bfloat16"`` rounds the operands of the layers' products; sums and all else stay float32. What the device
+        cannot do is an error.
     n_threads : int, optional
         None: what the machine and the environment allow. Never changes a result.
     random_state : int, numpy.random.RandomState or numpy.random.Generator, optional

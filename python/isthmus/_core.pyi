@@ -8,7 +8,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'check_parameters', 'compiler', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_instruction_set']
+__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
 class Model:
     """
     A network with its weights and training state, on a device.
@@ -112,6 +112,14 @@ def activations() -> list[str]:
     """
 def adam_step(param: numpy.typing.NDArray[numpy.float32], gradient: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32], v: numpy.typing.NDArray[numpy.float32], step: int, parameters: dict[str, typing.Any], precision: str, n_threads: int) -> None:
     ...
+def bfloat16_families() -> list[str]:
+    """
+    Families of instructions that multiply bfloat16 with the instruction set in use, best last.
+    """
+def bfloat16_family() -> str:
+    """
+    The one in use, or "none".
+    """
 def check_parameters(parameters: dict[str, typing.Any]) -> dict[str, typing.Any]:
     """
     The whole configuration with these parameters; ValueError or TypeError for what is not allowed.
@@ -148,6 +156,10 @@ def optimizers() -> list[str]:
     ...
 def schedules() -> list[str]:
     ...
+def use_bfloat16_family(name: str) -> None:
+    """
+    For tests; not while another thread computes.
+    """
 def use_instruction_set(name: str) -> None:
     """
     For tests; not while another thread computes.

@@ -2,8 +2,9 @@
 """Single pieces of the computation, for people who measure or embed them.
 
 Letters: x (n, in), weight (out, in), bias (out,); z = x @ weight.T + bias and y = activation(z), both (n, out); a
-gradient is ``d`` + name. Everything is float32; other input is converted as everywhere in the package, but NaN and
-infinities go through.
+gradient is ``d`` + name. Everything is float32, but for the operands of the dense products where ``precision`` is
+``"bfloat16"``: those are rounded to it, and summed in float32. Other input is converted as everywhere in the package,
+but NaN and infinities go through.
 
 All functions take ``device`` (None: the CPU), ``precision``, ``n_threads`` (None: what the machine allows; it never
 changes a bit) and, where they return an array, ``out``: a float32 array of the result's shape with contiguous rows that

@@ -5,6 +5,6 @@
 execute_process(COMMAND ${NM} --defined-only --extern-only ${OBJECT} OUTPUT_VARIABLE output RESULT_VARIABLE failed)
 string(REGEX MATCHALL "[^\n]+" symbols "${output}")
 list(FILTER symbols EXCLUDE REGEX "isthmus3cpu[0-9]+${ISA}")
-if(failed OR symbols OR NOT output MATCHES "kInstructionSet")
+if(failed OR symbols OR NOT output MATCHES "kInstructionSet|kProducts")
   message(FATAL_ERROR "${OBJECT} leaves to the linker: ${symbols}")
 endif()

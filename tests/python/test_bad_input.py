@@ -80,7 +80,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "min_delta": [*NOT_A_NUMBER, None, True, -0.1],
     "restore_best": NOT_A_BOOL,
     "device": ["gpu", "", "cuda:", "cuda:-1", "cuda:x", 0, None, True],
-    "precision": ["float64", "", None, 32, "tf32", "bfloat16"],  # the last two: not on the CPU
+    "precision": ["float64", "", None, 32, "tf32"],  # the last: not on the CPU
     "n_threads": [*NOT_AN_INTEGER, 0],
     "random_state": [*NOT_A_NUMBER, True, False, 1.5, -1, 2**64, np.float64(2.0), np.bool_(True)],
     "warm_start": NOT_A_BOOL,

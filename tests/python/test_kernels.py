@@ -288,7 +288,7 @@ X, W, B = np.ones((3, 4), np.float32), np.ones((5, 4), np.float32), np.ones(5, n
     (lambda: kernels.dense_forward(X, W, B, "swish"), "activation.*swish"),
     (lambda: kernels.dense_forward(X, W, B, out=np.empty((3, 4), np.float32)), "out"),
     (lambda: kernels.dense_forward(X, W, B, out=np.empty((3, 5))), "out"),
-    (lambda: kernels.dense_forward(X, W, B, precision="bfloat16"), "precision"),
+    (lambda: kernels.dense_forward(X, W, B, precision="tf32"), "precision"),
     (lambda: kernels.dense_forward(X, W, B, n_threads=0), "n_threads"),
     (lambda: kernels.dense_forward(X, W, B, device="cuda"), "device|cuda"),
     (lambda: kernels.dense_forward("text", W, B), "x"),

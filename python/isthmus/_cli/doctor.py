@@ -53,6 +53,9 @@ def examine() -> dict[str, dict[str, Any]]:
             "in_use": _core.instruction_set(),
             "available": _core.instruction_sets(),
             "ISTHMUS_ISA": os.environ.get("ISTHMUS_ISA", "not set"),
+            "bfloat16": _core.bfloat16_family(),
+            "bfloat16_available": _core.bfloat16_families(),
+            "ISTHMUS_BFLOAT16": os.environ.get("ISTHMUS_BFLOAT16", "not set"),
         },
         "threads": {
             "default": _core.default_threads(),
