@@ -40,6 +40,11 @@ std::optional<Position> find_outside(MatrixView rows, float low, float high) {
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
+static std::optional<Position> find_outside_bce(MatrixView targets) {
+    constexpr float kRounding = 1e-6F;
+    return find_outside(targets, -kRounding, 1.0F + kRounding);
+}
+
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
     if (const auto at = find_non_finite(rows)) {
         throw Error(ErrorKind::value, element(name, rows, *at, first_row) + "; " + name + " must be finite");
@@ -59,9 +64,10 @@ void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_
     check_finite(rows, name, first_row);
 }
 
+bool are_bce_targets(MatrixView targets) { return !find_outside_bce(targets).has_value(); }
+
 void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row) {
-    constexpr float kRounding = 1e-6F;
-    if (const auto at = find_outside(targets, -kRounding, 1.0F + kRounding)) {
+    if (const auto at = find_outside_bce(targets)) {
         throw Error(ErrorKind::value, element(name, targets, *at, first_row) + "; loss=\"bce\" needs values in [0, 1]");
     }
 }

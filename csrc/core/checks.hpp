@@ -25,6 +25,8 @@ void check_shape_of(MatrixView rows, std::int64_t width, const std::string& widt
 // That, and finite.
 void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
                   std::int64_t first_row = 0);
+// Whether check_bce_targets would let them pass.
+bool are_bce_targets(MatrixView targets);
 // Within [0, 1] but for rounding, 1e-6: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
 void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row = 0);
 // Finite, at least 0, not all 0.

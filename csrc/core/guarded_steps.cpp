@@ -29,15 +29,21 @@ std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch) {
     return order_;
 }
 
-GuardedSteps::GuardedSteps(Model& model, Progress& progress, Job job)
-    : model_(model), progress_(progress), job_(std::move(job)) {}
+GuardedSteps::GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job)
+    : model_(model), progress_(progress), held_(held), job_(std::move(job)), kept_(progress) {}
+
+void GuardedSteps::held_anew() {
+    kept_ = progress_;
+    kept_on_device_ = false;
+    since_kept_.clear();
+}
 
 std::int64_t GuardedSteps::steps_per_epoch() const {
     return (job_.order.size() + job_.batch_size - 1) / job_.batch_size;
 }
 
 Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
-    if (!has_kept_ || progress_.step - kept_.step >= kKeepInterval) keep();
+    if (progress_.step - kept_.step >= kKeepInterval) keep();
     Range range{progress_.epoch,    progress_.step_in_epoch, progress_.step,
                 progress_.loss_sum, progress_.weight_sum,    std::move(learning_rates)};
     Totals totals;
@@ -94,18 +100,26 @@ void GuardedSteps::count(const Totals& totals) {
 void GuardedSteps::keep() {
     kept_ = progress_;
     model_.keep();
-    has_kept_ = true;
+    kept_on_device_ = true;
     since_kept_.clear();
 }
 
+void GuardedSteps::restore() {
+    if (kept_on_device_) {
+        model_.rollback();
+    } else {
+        model_.write(held_);
+    }
+}
+
 void GuardedSteps::go_back() {
-    model_.rollback();
+    restore();
     progress_ = kept_;
     since_kept_.clear();
 }
 
 void GuardedSteps::recover(Range& diverged, std::int64_t finite_steps, Stop& stop) {
-    model_.rollback();
+    restore();
     diverged.learning_rates.resize(static_cast<std::size_t>(finite_steps));
     since_kept_.push_back(diverged);
     Totals totals;

@@ -47,8 +47,12 @@ public:
         Reducer* reducer;
     };
 
-    // Both must outlive it; progress is that of the model's tensors and counts what is run.
-    GuardedSteps(Model& model, Progress& progress, Job job);
+    // All must outlive it; progress is that of the model's tensors and counts what is run. `held` is what the model
+    // holds now: until the first interval is over it is what the model goes back to, and nothing is kept on the device.
+    GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job);
+
+    // `held` was read from the model again, between two runs.
+    void held_anew();
 
     std::int64_t steps_per_epoch() const;
 
@@ -72,15 +76,17 @@ private:
     Totals train(const Range& range, Stop& stop);
     void count(const Totals& totals);
     void keep();
+    void restore();
     void go_back();
     // Back to the state after the finite steps of the range that diverged.
     void recover(Range& diverged, std::int64_t finite_steps, Stop& stop);
 
     Model& model_;
     Progress& progress_;
+    const Tensors& held_;
     Job job_;
-    bool has_kept_ = false;
     Progress kept_;
+    bool kept_on_device_ = false;  // else kept_ is the progress of held_
     std::vector<Range> since_kept_;
 };
 

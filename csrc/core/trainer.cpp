@@ -161,6 +161,7 @@ private:
             std::int64_t wait = state_.best_wait;
             if (watch(loss, configuration_.min_delta, best, wait) && configuration_.restore_best) {
                 model_.read(state_.tensors);
+                steps_.held_anew();
                 state_.best_params = state_.tensors.params;
             }
             state_.best_loss = best;
@@ -204,7 +205,8 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
            const RowSource* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows) {
     Interrupt interrupt(hooks.stop);
     RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
-    GuardedSteps steps(model, state, job_of(training, std::move(order), configuration, state, hooks.reducer));
+    GuardedSteps steps(model, state, state.tensors,
+                       job_of(training, std::move(order), configuration, state, hooks.reducer));
     EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
     train_and_store(model, state, interrupt, [&] {
@@ -221,7 +223,8 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     Stopwatch watch;
     Interrupt interrupt(hooks.stop);
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
-    GuardedSteps steps(model, state, job_of(training, std::move(order), configuration, state, hooks.reducer));
+    GuardedSteps steps(model, state, state.tensors,
+                       job_of(training, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, 1, steps.steps_per_epoch());
     train_and_store(model, state, interrupt, [&] {
         leave_epoch(state);

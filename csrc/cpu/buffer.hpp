@@ -44,11 +44,6 @@ public:
     const float* data() const { return data_; }
     std::int64_t size() const { return size_; }
 
-    void copy_from(const Buffer& other) {
-        if (size_ != other.size_) *this = Buffer(other.size_);
-        if (size_ != 0) std::memcpy(data_, other.data_, static_cast<std::size_t>(size_) * sizeof(float));
-    }
-
 private:
     static constexpr std::size_t kHugePage = std::size_t{1} << 21;
 

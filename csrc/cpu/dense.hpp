@@ -355,6 +355,20 @@ static void pack_transposed(MatrixView from, std::int64_t width, float* to) {
     }
 }
 
+static void unpack_transposed(const float* from, std::int64_t width, MutableMatrixView to) {
+    for (std::int64_t k = 0; k < to.cols; k += kLanes) {
+        const std::int64_t depth = to.cols - k;
+        for (std::int64_t c = 0; c < to.rows; c += kLanes) {
+            Vec square[kLanes];
+            for (int i = 0; i < kLanes; ++i) square[i] = i < depth ? Vec::load(from + (k + i) * width + c) : Vec(0.0F);
+            transpose_square(square);
+            for (int i = 0; i < kLanes && c + i < to.rows; ++i) {
+                store_part(square[i], to.data + (c + i) * to.stride + k, depth);
+            }
+        }
+    }
+}
+
 // Rows [k_begin, k_end) of panel `panel` of the source, an L1-sized piece, written where the target keeps them: source
 // element (k, column) is target element (column, k). k_begin is a multiple of kLanes; k_end too, or the target's width.
 static void transpose(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,

@@ -165,6 +165,8 @@ struct InstructionSet {
     // The transpose of a matrix (columns, depth) as one panel: to[k * width + c] = from[c][k], zero for c from columns
     // on.
     void (*pack_transposed)(MatrixView from, std::int64_t width, float* to);
+    // And back: to[c][k] = from[k * width + c].
+    void (*unpack_transposed)(const float* from, std::int64_t width, MutableMatrixView to);
 };
 
 #ifdef ISTHMUS_HAS_BASELINE

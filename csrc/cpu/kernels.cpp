@@ -36,6 +36,7 @@ const InstructionSet kInstructionSet = {
     .all_finite = all_finite,
     .sum_of_squares = sum_of_squares,
     .pack_transposed = pack_transposed,
+    .unpack_transposed = unpack_transposed,
 };
 
 }  // namespace isthmus::cpu::ISTHMUS_ISA

@@ -18,9 +18,10 @@ CpuModel::CpuModel(const Program& program, const CompileOptions& options)
 }
 
 void CpuModel::write(const Tensors& tensors) {
-    network_.pack(tensors.params, flat_.params);
-    network_.pack(tensors.m, flat_.m);
-    network_.pack(tensors.v, flat_.v);
+    const int threads = copy_threads();
+    network_.pack(tensors.params, flat_.params, threads);
+    network_.pack(tensors.m, flat_.m, threads);
+    network_.pack(tensors.v, flat_.v, threads);
     network_.copy_weights(flat_.params, copies_);
 }
 
@@ -29,22 +30,29 @@ void CpuModel::read(Tensors& tensors) const {
     for (auto [from, to] :
          {std::pair{&flat_.params, &tensors.params}, {&flat_.m, &tensors.m}, {&flat_.v, &tensors.v}}) {
         to->resize(size);
-        network_.unpack(*from, *to);
+        network_.unpack(*from, *to, copy_threads());
     }
 }
 
-void CpuModel::keep() {
-    kept_.params.copy_from(flat_.params);
-    kept_.m.copy_from(flat_.m);
-    kept_.v.copy_from(flat_.v);
+void CpuModel::copy(const Flat& from, Flat& to) const {
+    for (auto [source, target] : {std::pair{&from.params, &to.params}, {&from.m, &to.m}, {&from.v, &to.v}}) {
+        if (target->size() != source->size()) *target = Buffer(source->size());
+        run_team(copy_threads(), [&](const Member& me) {
+            const std::int64_t begin = me.begin(source->size());
+            std::copy(source->data() + begin, source->data() + me.end(source->size()), target->data() + begin);
+        });
+    }
 }
 
+void CpuModel::keep() { copy(flat_, kept_); }
+
 void CpuModel::rollback() {
-    flat_.params.copy_from(kept_.params);
-    flat_.m.copy_from(kept_.m);
-    flat_.v.copy_from(kept_.v);
+    copy(kept_, flat_);
     network_.copy_weights(flat_.params, copies_);
 }
+
+// For what only moves the parameters about: a thread for each 4 MB.
+int CpuModel::copy_threads() const { return threads_for(static_cast<double>(network_.flat_size()), thread_limit()); }
 
 int CpuModel::thread_limit() const { return options_.n_threads > 0 ? options_.n_threads : default_threads(); }
 
@@ -81,7 +89,8 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
         const GradientSum sum{network_, {flat_.params.data(), copies_.data()}, source, Noise{}, work, gradient.data()};
         sum.run(me, rows, totals.loss_sum, totals.weight_sum);
     });
-    network_.unpack(gradient, flat);
+    std::fill(flat.begin(), flat.end(), 0.0F);
+    network_.unpack(gradient, flat, copy_threads());
     return totals;
 }
 

@@ -33,6 +33,8 @@ private:
     };
 
     int thread_limit() const;
+    int copy_threads() const;
+    void copy(const Flat& from, Flat& to) const;
     Inference inference() const;
 
     Network network_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cpu/packing.hpp"
+#include "cpu/team.hpp"
 #include "math/activations.hpp"
 #include "math/losses.hpp"
 #include "math/registry.hpp"
@@ -68,24 +69,35 @@ Activation Network::training_activation(std::size_t layer) const {
     return loss_from_logits_ && layer + 1 == layers_.size() ? Activation::linear : layers_[layer].activation;
 }
 
-void Network::pack(std::span<const float> from, Buffer& to) const {
+void Network::pack(std::span<const float> from, Buffer& to, int threads) const {
     if (to.size() != flat_size_) to = Buffer(flat_size_);
     if (from.empty()) {
         std::fill_n(to.data(), to.size(), 0.0F);
         return;
     }
-    for (const Layer& layer : layers_) {
-        const MatrixView weight{from.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
-        pack_weight(layer.forward, weight, from.data() + layer.bias_parameter.offset, to.data() + layer.weight);
-    }
+    run_team(threads, [&](const Member& me) {
+        for (const Layer& layer : layers_) {
+            const MatrixView weight{from.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+            const std::int64_t panels = layer.forward.count();
+            for (std::int64_t p = me.begin(panels); p < me.end(panels); ++p) {
+                pack_weight_panel(*isa_, layer.forward, p, weight, from.data() + layer.bias_parameter.offset,
+                                  to.data() + layer.weight);
+            }
+        }
+    });
 }
 
-void Network::unpack(const Buffer& from, std::span<float> to) const {
-    std::fill(to.begin(), to.end(), 0.0F);
-    for (const Layer& layer : layers_) {
-        const MutableMatrixView weight{to.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
-        unpack_weight(layer.forward, from.data() + layer.weight, weight, to.data() + layer.bias_parameter.offset);
-    }
+void Network::unpack(const Buffer& from, std::span<float> to, int threads) const {
+    run_team(threads, [&](const Member& me) {
+        for (const Layer& layer : layers_) {
+            const MutableMatrixView weight{to.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+            const std::int64_t panels = layer.forward.count();
+            for (std::int64_t p = me.begin(panels); p < me.end(panels); ++p) {
+                unpack_weight_panel(*isa_, layer.forward, p, from.data() + layer.weight, weight,
+                                    to.data() + layer.bias_parameter.offset);
+            }
+        }
+    });
 }
 
 void Network::copy_weights(const Buffer& params, Buffer& copies) const {

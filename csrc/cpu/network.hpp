@@ -76,9 +76,9 @@ public:
     // Activation the last layer applies before the loss sees it: none when the loss works on logits.
     Activation training_activation(std::size_t layer) const;
 
-    // Contract's flat buffer -> ours and back. `from` empty: zero.
-    void pack(std::span<const float> from, Buffer& to) const;
-    void unpack(const Buffer& from, std::span<float> to) const;
+    // Contract's flat buffer -> ours and back. `from` empty: zero. unpack leaves alone what belongs to no parameter.
+    void pack(std::span<const float> from, Buffer& to, int threads) const;
+    void unpack(const Buffer& from, std::span<float> to, int threads) const;
     // The copies of all layers.
     void copy_weights(const Buffer& params, Buffer& copies) const;
     void copy_weights(const WeightTile& tile, const float* params, float* copies) const {

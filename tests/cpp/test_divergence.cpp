@@ -226,7 +226,7 @@ TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
     for (const Device* device : devices()) {
         Trained trained(*device, noisy(), 4);
         PlantNan plant(5);
-        GuardedSteps steps(*trained.model, trained.state,
+        GuardedSteps steps(*trained.model, trained.state, trained.state.tensors,
                            {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &plant});
         StopAtStep stop(plant, 3);
         StopAtCall never(INT64_MAX);
@@ -234,7 +234,7 @@ TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
         CHECK_THROWS(steps.run(std::vector<double>(4, 0.01), never), ErrorKind::divergence);
         Trained expected(*device, noisy(), 4);
         PlantNan counter(-1);
-        GuardedSteps again(*expected.model, expected.state,
+        GuardedSteps again(*expected.model, expected.state, expected.state.tensors,
                            {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &counter});
         again.run(std::vector<double>(5, 0.01), never);
         trained.model->read(trained.state.tensors);

@@ -30,7 +30,7 @@ struct LoneLayer {
           panels(layout.size()),
           copies(PairPanels{weight.cols, weight.rows}.size() +
                  (input_gradient ? PairPanels{weight.rows, weight.cols}.size() : 0)) {
-        pack_weight(layout, weight, bias, panels.data());
+        pack_weight(active_instruction_set(), layout, weight, bias, panels.data());
         run_team(count, [&](const Member& me) {
             for (std::int64_t p = me.begin(layout.count()); p < me.end(layout.count()); ++p) {
                 products.copy_weights(
@@ -134,7 +134,7 @@ void dense_backward_weight(const Products& products, MatrixView x, MatrixView dz
             me.wait();
         }
     });
-    unpack_weight(layout, dw.data(), dweight, dbias);
+    unpack_weight(active_instruction_set(), layout, dw.data(), dweight, dbias);
 }
 
 }  // namespace isthmus::cpu::rounded
