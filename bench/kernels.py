@@ -56,6 +56,7 @@ def turn(call: Callable[[], object], seconds: float) -> Callable[[], float]:
     repeats = max(1, round(repeats * seconds / elapsed))
 
     def timed() -> float:
+        call()  # wakes the threads
         started = time.perf_counter()
         for _ in range(repeats):
             call()
@@ -89,7 +90,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 verify(f"NumPy, {name}", operation.rival(), expected)
                 turns["numpy"] = turn(operation.rival, arguments.seconds)
             triad = probes.triad_bytes(threads, operation.bytes) if probes and not operation.flops else None
-            seconds = take_turns(turns, arguments.rounds, pause=0.005)
+            # Both live in this process, and OpenBLAS's threads go on spinning for 2^26 cycles after a call: without a
+            # pause longer than that, what follows a product of NumPy's waits for its cores, 6 ms instead of 0.1.
+            seconds = take_turns(turns, arguments.rounds, pause=0.1)
             rows.append(
                 {
                     "operation": operation.name,
