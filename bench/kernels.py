@@ -90,8 +90,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 verify(f"NumPy, {name}", operation.rival(), expected)
                 turns["numpy"] = turn(operation.rival, arguments.seconds)
             triad = probes.triad_bytes(threads, operation.bytes) if probes and not operation.flops else None
-            # Both live in this process, and OpenBLAS's threads go on spinning for 2^26 cycles after a call: without a
-            # pause longer than that, what follows a product of NumPy's waits for its cores, 6 ms instead of 0.1.
+            # Both live in this process, and the threads of either may spin for a while after a call: the pause lets
+            # them go to sleep before the other's turn.
             seconds = take_turns(turns, arguments.rounds, pause=0.1)
             rows.append(
                 {

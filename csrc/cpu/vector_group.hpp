@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Four vectors that go through a formula side by side. An elementary function is one chain of some thirty operations of
-// four cycles each; a core's scheduler (97 entries on Golden Cove) holds three such chains and then waits, at 25 cycles
-// a tanh. Written as four chains in lockstep, the next operation is always ready: 14.
+// four cycles each; a core's scheduler (97 entries on Golden Cove) holds three such chains and then waits. Written as
+// four chains in lockstep, the next operation is ready: a vector of tanh takes 4.4 ns instead of 5.1 in a loop of its
+// own, of Adam 4.1 instead of 4.5; with eight chains the registers run out and it is 4.8 in both.
 //
 // Included by kernels.cpp only, once for each instruction set.
 #pragma once
