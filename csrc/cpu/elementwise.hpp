@@ -98,6 +98,11 @@ static bool all_finite(std::int64_t rows, std::int64_t cols, const float* x, std
     return sum_lanes(bad) == 0.0;
 }
 
+static void sum(std::int64_t n, const float* a, const float* b, float* out) {
+    for_each_vector(n, [&](std::int64_t i, auto part)
+                           ISTHMUS_LAMBDA_INLINE { part.store(part.load(a + i) + part.load(b + i), out + i); });
+}
+
 // In double, eight running sums in a fixed order: a square of a float cannot overflow there.
 static double sum_of_squares(const float* x, std::int64_t n, float scale) {
     double sum[8] = {};

@@ -160,6 +160,8 @@ struct InstructionSet {
     void (*gather)(const GatherArgs&);
     void (*corrupt)(const CorruptArgs&);
     bool (*all_finite)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t stride);
+    // out = a + b.
+    void (*sum)(std::int64_t n, const float* a, const float* b, float* out);
     // Sum of the squares of n floats times scale.
     double (*sum_of_squares)(const float* x, std::int64_t n, float scale);
     // The transpose of a matrix (columns, depth) as one panel: to[k * width + c] = from[c][k], zero for c from columns

@@ -34,6 +34,7 @@ const InstructionSet kInstructionSet = {
     .gather = gather,
     .corrupt = corrupt,
     .all_finite = all_finite,
+    .sum = sum,
     .sum_of_squares = sum_of_squares,
     .pack_transposed = pack_transposed,
     .unpack_transposed = unpack_transposed,

@@ -7,8 +7,10 @@
 
 #include "cpu/cpu.hpp"
 #include "cpu/passes.hpp"
+#include "cpu/replica_step.hpp"
 #include "cpu/step.hpp"
 #include "cpu/team.hpp"
+#include "cpu/weight_gradients.hpp"
 
 namespace isthmus::cpu {
 
@@ -62,17 +64,21 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const std::int64_t piece = std::min(batch, kPieceRows);
     // Forward, weight gradient and input gradient: three products, two operations each.
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
-    const int threads = threads_for(flops, thread_limit(), kStepFlopsPerThread);
+    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
+    const bool replicated =
+        !split && thread_limit() >= ReplicaRunner::kThreads && rows_summed_first(network_, batch) < batch;
+    const int threads = replicated ? ReplicaRunner::kThreads : threads_for(flops, thread_limit(), kStepFlopsPerThread);
     if (!workspace_ || !workspace_->has_room(piece, threads)) {
         workspace_.reset();
         workspace_ = std::make_unique<Workspace>(network_, piece, threads);
     }
-    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
-    StepRunner runner(network_, {flat_.params.data(), flat_.m.data(), flat_.v.data(), copies_.data()}, source, range,
-                      rule, split ? gradient_.data() : nullptr, reducer, stop, *workspace_);
-    return runner.run(threads);
+    const StepParameters parameters{flat_.params.data(), flat_.m.data(), flat_.v.data(), copies_.data()};
+    if (replicated) return ReplicaRunner(network_, parameters, source, range, rule, stop, *workspace_).run();
+    return StepRunner(network_, parameters, source, range, rule, split ? gradient_.data() : nullptr, reducer, stop,
+                      *workspace_)
+        .run(threads);
 }
 
 Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const {

@@ -8,46 +8,67 @@
 
 namespace isthmus::cpu {
 
-namespace {
+double sum_of_weights(const RowSource& source, std::span<const std::int64_t> rows) {
+    if (source.weights == nullptr) return static_cast<double>(rows.size());
+    double sum = 0.0;
+    for (const std::int64_t row : rows) sum += source.weight(row);
+    return sum;
+}
 
-constexpr std::int64_t kWidestPanel = 32;  // AVX-512's
-
-}  // namespace
+void add_losses(const RowSource& source, std::span<const std::int64_t> rows, const Workspace& work, std::int64_t begin,
+                std::int64_t end, double& sum) {
+    for (std::int64_t r = begin; r < end; ++r) {
+        const auto i = static_cast<std::size_t>(r);
+        sum += source.weight(rows[i]) * work.errors[i];
+    }
+}
 
 void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum,
                       double& weight_sum) const {
     const auto n = static_cast<std::int64_t>(rows.size());
     const std::vector<WeightTile>& tiles = network.weight_tiles();
     const auto n_tiles = static_cast<std::int64_t>(tiles.size());
-    double loss = 0.0;
-    double weight = 0.0;
+    double loss[2] = {};
     for (std::int64_t begin = 0; begin < n; begin += work.rows) {
         const std::int64_t count = std::min(work.rows, n - begin);
         const auto piece = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
         forward_backward(network, weights, source, piece, {}, noise, me, work);
         me.wait();
-        WeightGradients gradients(network, work, me.id, count);
+        const std::int64_t first = count == n ? rows_summed_first(network, n) : count;
+        BatchGradients gradients(network, work, me.id, count, first);
         for (std::int64_t t = me.begin(n_tiles); t < me.end(n_tiles); ++t) {
             const WeightTile& tile = tiles[static_cast<std::size_t>(t)];
             gradients.tile(tile, begin > 0, gradient + tile.offset, {});
         }
         if (me.id == 0) {
-            for (std::int64_t r = 0; r < count; ++r) {
-                const double w = source.weight(piece[static_cast<std::size_t>(r)]);
-                weight += w;
-                loss += w * work.errors[static_cast<std::size_t>(r)];
-            }
+            add_losses(source, piece, work, 0, first, loss[0]);
+            add_losses(source, piece, work, first, count, loss[1]);
         }
         me.wait();
     }
     if (me.id == 0) {
-        loss_sum = loss;
-        weight_sum = weight;
+        loss_sum = loss[0] + loss[1];
+        weight_sum = sum_of_weights(source, rows);
     }
 }
 
-StepRunner::StepRunner(const Network& network, Parameters parameters, const RowSource& source, const StepRange& range,
-                       const UpdateRule& rule, float* flat_gradient, Reducer* reducer, Stop& stop, Workspace& work)
+math::UpdateConstants update_constants(const UpdateRule& rule, const StepRange& range, std::int64_t step) {
+    return math::make_constants(rule.optimizer, range.learning_rates[static_cast<std::size_t>(step)], rule.beta_1,
+                                rule.beta_2, rule.epsilon, rule.momentum, rule.weight_decay,
+                                range.first_step + step + 1);
+}
+
+Batches batches(const StepRange& range, std::int64_t step) {
+    const auto size = static_cast<std::size_t>(range.batch_size);
+    const auto from = range.rows.subspan(static_cast<std::size_t>(step) * size);
+    const auto now = from.first(std::min(from.size(), size));
+    const auto later = from.subspan(now.size());
+    return {now, later.first(std::min(later.size(), size))};
+}
+
+StepRunner::StepRunner(const Network& network, StepParameters parameters, const RowSource& source,
+                       const StepRange& range, const UpdateRule& rule, float* flat_gradient, Reducer* reducer,
+                       Stop& stop, Workspace& work)
     : network_(network),
       parameters_(parameters),
       source_(source),
@@ -87,14 +108,8 @@ std::span<const WeightTile> StepRunner::share(const Member& me) const {
 void StepRunner::run_member(const Member& me) {
     const std::int64_t steps = range_.steps();
     for (std::int64_t s = 0; s < steps; ++s) {
-        const auto begin = static_cast<std::size_t>(s * range_.batch_size);
-        const std::size_t count = std::min(static_cast<std::size_t>(range_.batch_size), range_.rows.size() - begin);
-        const auto constants = math::make_constants(rule_.optimizer, range_.learning_rates[static_cast<std::size_t>(s)],
-                                                    rule_.beta_1, rule_.beta_2, rule_.epsilon, rule_.momentum,
-                                                    rule_.weight_decay, range_.first_step + s + 1);
-        const auto rows = range_.rows.subspan(begin, count);
-        const auto later = range_.rows.subspan(begin + count);
-        const auto next_rows = later.first(std::min(later.size(), static_cast<std::size_t>(range_.batch_size)));
+        const auto constants = update_constants(rule_, range_, s);
+        const auto [rows, next_rows] = batches(range_, s);
         const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, next_rows, constants);
         if (me.id == 0) {
             if (!std::isfinite(sums.loss)) diverged_.store(true, std::memory_order_relaxed);
@@ -128,17 +143,21 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
     const auto n = static_cast<std::int64_t>(rows.size());
     const Weights weights{parameters_.params, parameters_.copies};
     forward_backward(network_, weights, source_, rows, next_rows, range_.noise, me, work_);
+    const std::int64_t first = rows_summed_first(network_, n);
     Sums sums;
-    for (const std::int64_t row : rows) sums.weight += source_.weight(row);
+    sums.weight = sum_of_weights(source_, rows);
     me.wait();
     if (me.id == 0) {
-        for (std::size_t r = 0; r < rows.size(); ++r) sums.loss += source_.weight(rows[r]) * work_.errors[r];
+        double rest = 0.0;
+        add_losses(source_, rows, work_, 0, first, sums.loss);
+        add_losses(source_, rows, work_, first, n, rest);
+        sums.loss += rest;
     }
     if (sums.weight == 0.0) return sums;
 
     const auto scale = static_cast<float>(1.0 / sums.weight);
-    alignas(64) float dw[(kWeightTileRows + 1) * kWidestPanel];
-    WeightGradients gradients(network_, work_, me.id, n);
+    alignas(64) float dw[kWeightTileSize];
+    BatchGradients gradients(network_, work_, me.id, n, first);
     for (const WeightTile& tile : share(me)) {
         const float* upcoming[3] = {};
         if (fetch_) {
@@ -147,7 +166,7 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
             upcoming[2] = parameters_.v + tile.offset;
         }
         gradients.tile(tile, false, dw, upcoming);
-        update_tile(tile, constants, scale, dw);
+        update(tile, constants, scale, dw);
     }
     return sums;
 }
@@ -175,7 +194,7 @@ StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::i
         const double norm = gradient_norm(me, scale);
         if (norm > *rule_.clip_norm) scale *= static_cast<float>(*rule_.clip_norm / norm);
     }
-    for (const WeightTile& tile : share(me)) update_tile(tile, constants, scale, flat_gradient_ + tile.offset);
+    for (const WeightTile& tile : share(me)) update(tile, constants, scale, flat_gradient_ + tile.offset);
     return sums;
 }
 
@@ -192,13 +211,19 @@ double StepRunner::gradient_norm(const Member& me, float scale) {
     return std::sqrt(sum);
 }
 
-void StepRunner::update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale,
-                             const float* dw) {
-    const InstructionSet& isa = network_.isa();
-    const bool finite = isa.update({rule_.optimizer, &constants, scale, parameters_.params + tile.offset, dw,
-                                    parameters_.m + tile.offset, parameters_.v + tile.offset, tile.size});
-    if (!finite) diverged_.store(true, std::memory_order_relaxed);
-    network_.copy_weights(tile, parameters_.params, parameters_.copies);
+void StepRunner::update(const WeightTile& tile, const math::UpdateConstants& constants, float scale, const float* dw) {
+    if (!update_tile(network_, tile, rule_.optimizer, constants, scale, dw, parameters_)) {
+        diverged_.store(true, std::memory_order_relaxed);
+    }
+}
+
+bool update_tile(const Network& network, const WeightTile& tile, Optimizer optimizer,
+                 const math::UpdateConstants& constants, float scale, const float* dw,
+                 const StepParameters& parameters) {
+    const bool finite = network.isa().update({optimizer, &constants, scale, parameters.params + tile.offset, dw,
+                                              parameters.m + tile.offset, parameters.v + tile.offset, tile.size});
+    network.copy_weights(tile, parameters.params, parameters.copies);
+    return finite;
 }
 
 }  // namespace isthmus::cpu

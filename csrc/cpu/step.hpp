@@ -21,6 +21,19 @@
 
 namespace isthmus::cpu {
 
+// Sum of the weights of rows; of their weighted losses, for those that stand at [begin, end) of the workspace.
+double sum_of_weights(const RowSource& source, std::span<const std::int64_t> rows);
+void add_losses(const RowSource& source, std::span<const std::int64_t> rows, const Workspace& work, std::int64_t begin,
+                std::int64_t end, double& sum);
+
+// Of step number `step` (from 0) of a range: the optimizer's constants, the numbers of its rows and of the next step's.
+math::UpdateConstants update_constants(const UpdateRule& rule, const StepRange& range, std::int64_t step);
+struct Batches {
+    std::span<const std::int64_t> rows;
+    std::span<const std::int64_t> next_rows;
+};
+Batches batches(const StepRange& range, std::int64_t step);
+
 // The unnormalised gradient of some rows as one batch, piece by piece, into a flat buffer of the device's layout.
 struct GradientSum {
     const Network& network;
@@ -34,17 +47,22 @@ struct GradientSum {
     void run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum, double& weight_sum) const;
 };
 
+struct StepParameters {
+    float* params;
+    float* m;
+    float* v;
+    float* copies;
+};
+
+// The optimizer's step on a tile, whose gradient is dw times scale; false when a new value is not finite.
+bool update_tile(const Network& network, const WeightTile& tile, Optimizer optimizer,
+                 const math::UpdateConstants& constants, float scale, const float* dw,
+                 const StepParameters& parameters);
+
 class StepRunner {
 public:
-    struct Parameters {
-        float* params;
-        float* m;
-        float* v;
-        float* copies;
-    };
-
     // flat_gradient null: the fused plan.
-    StepRunner(const Network& network, Parameters parameters, const RowSource& source, const StepRange& range,
+    StepRunner(const Network& network, StepParameters parameters, const RowSource& source, const StepRange& range,
                const UpdateRule& rule, float* flat_gradient, Reducer* reducer, Stop& stop, Workspace& work);
 
     Totals run(int threads);
@@ -60,11 +78,11 @@ private:
                     const math::UpdateConstants& constants);
     Sums split_step(const Member& me, std::span<const std::int64_t> rows, const math::UpdateConstants& constants);
     double gradient_norm(const Member& me, float scale);
-    void update_tile(const WeightTile& tile, const math::UpdateConstants& constants, float scale, const float* dw);
+    void update(const WeightTile& tile, const math::UpdateConstants& constants, float scale, const float* dw);
     std::span<const WeightTile> share(const Member& me) const;
 
     const Network& network_;
-    Parameters parameters_;
+    StepParameters parameters_;
     const RowSource& source_;
     const StepRange& range_;
     const UpdateRule& rule_;

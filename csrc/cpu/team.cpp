@@ -71,11 +71,12 @@ void run_team(int threads, const std::function<void(const Member&)>& body) {
     {
         const FloatingPointScope mode;
         const Member member{omp_get_thread_num(), omp_get_num_threads(), &barrier};
-        // A sleeping thread may be woken on its waker's processor and stay there: the two would take turns, and libgomp's
-        // spinning between regions makes a turn 3 ms.
+        // A sleeping thread may be woken on its waker's processor and stay there: the two would take turns, and
+        // libgomp's spinning between regions makes a turn 3 ms.
         if (member.id != 0 && sched_getcpu() == caller_processor) leave_processor(caller_processor);
         body(member);
-        // Ours, because it yields: libgomp's at the end of the region would not let a thread run that shares the processor.
+        // Ours, because it yields: libgomp's at the end of the region would not let a thread run that shares the
+        // processor.
         member.wait();
     }
 }

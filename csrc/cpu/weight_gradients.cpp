@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/weight_gradients.hpp"
 
+#include <algorithm>
+
 namespace isthmus::cpu {
 
 void WeightGradients::tile(const WeightTile& tile, bool accumulate, float* dw, const float* const (&upcoming)[3]) {
     const Layer& layer = network_.layers()[tile.layer];
-    const float* x = (tile.layer == 0 ? work_.x : work_.y[tile.layer - 1]) + tile.begin;
-    const float* dz = work_.dz[tile.layer] + tile.panel * layer.forward.panel;
+    const float* x = (tile.layer == 0 ? work_.x : work_.y[tile.layer - 1]) + begin_ * layer.in_stride + tile.begin;
+    const float* dz = work_.dz[tile.layer] + begin_ * layer.out_stride + tile.panel * layer.forward.panel;
     const float* const dz_rows = dz;
     std::int64_t dz_stride = layer.out_stride;
     const bool packed = packs_columns(network_, layer);
@@ -55,6 +57,28 @@ const float* WeightGradients::packed_panel(const WeightTile& tile, const float* 
         network_.products().pack_panel(rows_, dz, dz_stride, width, scratch_.panel);
     }
     return scratch_.panel;
+}
+
+std::int64_t rows_summed_first(const Network& network, std::int64_t n) {
+    // Below 0.6 MFLOP a step the barrier and the sums cost what a second thread gains; from 4,096 parameters on it is
+    // more to exchange them than to divide the tiles.
+    constexpr std::int64_t kMostParameters = 4096;
+    constexpr std::int64_t kLeastMultiplyAdds = 100'000;
+    const bool small = network.flat_size() <= kMostParameters && n <= kPieceRows;
+    if (!small || n * network.multiply_adds() < kLeastMultiplyAdds) return n;
+    // Both parts would pack into the one place for packed columns.
+    const bool packs = std::ranges::any_of(network.layers(), [&](const Layer& layer) {
+        return packs_columns(network, layer) || packs_panels(network, layer);
+    });
+    return packs ? n : n / 2;
+}
+
+void BatchGradients::tile(const WeightTile& tile, bool accumulate, float* dw, const float* const (&upcoming)[3]) {
+    first_.tile(tile, accumulate, dw, upcoming);
+    if (!parts_) return;
+    alignas(64) float rest[kWeightTileSize];
+    rest_.tile(tile, false, rest, {});
+    network_.isa().sum(tile.size, dw, rest, dw);
 }
 
 }  // namespace isthmus::cpu

@@ -11,6 +11,7 @@
 #include "core/configuration.hpp"
 #include "core/program.hpp"
 #include "cpu/cpu.hpp"
+#include "every_instruction_set.hpp"
 #include "math/names.hpp"
 
 namespace {
@@ -58,16 +59,6 @@ void for_each_shape(F&& f) {
     for (std::size_t i = 0; i < n; ++i) {
         for (std::size_t j = 0; j < n; j += 2) f(kSizes[i], kSizes[(i * 5 + j * 3) % n], kSizes[(i * 7 + j) % n]);
     }
-}
-
-template <class F>
-void for_each_instruction_set(F&& f) {
-    const std::string before = cpu::instruction_set();
-    for (const std::string& name : cpu::instruction_sets()) {
-        cpu::use_instruction_set(name);
-        f();
-    }
-    cpu::use_instruction_set(before);
 }
 
 std::vector<float> patterned(std::int64_t size, double scale) {
@@ -123,7 +114,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }  // namespace
 
 TEST(dense_forward_is_exact_on_integers) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         for_each_shape([](std::int64_t n, std::int64_t in, std::int64_t out) {
             Matrix x = integers(n, in, 1);
             Matrix w = integers(out, in, 2);
@@ -144,7 +135,7 @@ TEST(dense_forward_is_exact_on_integers) {
 }
 
 TEST(dense_backward_input_is_exact_on_integers) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         for_each_shape([](std::int64_t n, std::int64_t in, std::int64_t out) {
             Matrix dz = integers(n, out, 1);
             Matrix w = integers(out, in, 2);
@@ -164,7 +155,7 @@ TEST(dense_backward_input_is_exact_on_integers) {
 }
 
 TEST(dense_backward_weight_is_exact_on_integers) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         for_each_shape([](std::int64_t n, std::int64_t in, std::int64_t out) {
             Matrix x = integers(n, in, 1);
             Matrix dz = integers(n, out, 2);
@@ -188,7 +179,7 @@ TEST(dense_backward_weight_is_exact_on_integers) {
 }
 
 TEST(more_rows_than_a_piece_keep_one_sum) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         const std::int64_t n = 2500;
         Matrix x = integers(n, 5, 1);
         Matrix dz = integers(n, 3, 2);
@@ -208,7 +199,7 @@ TEST(more_rows_than_a_piece_keep_one_sum) {
 
 TEST(plans_and_threads_give_the_same_bits) {
     const std::vector<std::vector<std::int64_t>> networks = {{123, 77, 9}, {33, 1}, {10, 64, 32}, {65, 129, 130}};
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         for (const auto& widths : networks) {
             for (const std::int64_t batch : {1, 7, 64, 1500}) {
                 const auto fused = train_odd_network(Activation::relu, widths, batch, 1, StepPlan::fused, {});
@@ -227,7 +218,7 @@ TEST(plans_and_threads_give_the_same_bits) {
 }
 
 TEST(every_activation_gives_the_same_bits_on_any_plan) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         for (std::size_t i = 0; i < math::names<Activation>().size(); ++i) {
             const auto activation = static_cast<Activation>(i);
             const auto fused = train_odd_network(activation, {37, 21, 5}, 40, 1, StepPlan::fused, {});
@@ -238,7 +229,7 @@ TEST(every_activation_gives_the_same_bits_on_any_plan) {
 }
 
 TEST(a_rows_output_does_not_depend_on_the_others) {
-    for_each_instruction_set([&] {
+    fixture::for_each_instruction_set([&] {
         Configuration configuration;
         configuration.encoder_layers = std::vector<std::int64_t>{77, 9};
         const Program program = build_program(configuration, 123);

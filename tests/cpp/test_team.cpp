@@ -17,7 +17,8 @@ TEST(shares_cover_every_item_once) {
     for (const std::int64_t items : {0, 1, 2, 7, 100}) {
         std::vector<std::atomic<int>> visits(static_cast<std::size_t>(items));
         run_team(3, [&](const Member& member) {
-            for (std::int64_t i = member.begin(items); i < member.end(items); ++i) ++visits[static_cast<std::size_t>(i)];
+            for (std::int64_t i = member.begin(items); i < member.end(items); ++i)
+                ++visits[static_cast<std::size_t>(i)];
         });
         for (const auto& count : visits) CHECK(count == 1);
     }
@@ -38,8 +39,8 @@ TEST(nobody_passes_a_barrier_before_all_are_there) {
     CHECK(early == 0);
 }
 
-// Each pause is longer than libgomp's threads spin, so that every team is woken. Without leave_processor nine of ten share
-// on a kernel that packs what it wakes; a scheduler may always move the caller, hence a few are let pass.
+// Each pause is longer than libgomp's threads spin, so that every team is woken. Without leave_processor nine of ten
+// share on a kernel that packs what it wakes; a scheduler may always move the caller, hence a few are let pass.
 TEST(a_woken_member_leaves_the_processor_of_its_caller) {
     if (default_threads() < 2) return;
     constexpr int kTeams = 40;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "every_instruction_set.hpp"
 #include "training_fixture.hpp"
 
 using namespace fixture;
@@ -21,16 +22,6 @@ Program wide_program() {
     configuration.encoder_layers = {300, 70};
     configuration.activation = Activation::tanh;
     return build_program(configuration, kFeatures);
-}
-
-template <class F>
-void for_each_instruction_set(F&& f) {
-    const std::string before = cpu::instruction_set();
-    for (const std::string& name : cpu::instruction_sets()) {
-        cpu::use_instruction_set(name);
-        f();
-    }
-    cpu::use_instruction_set(before);
 }
 
 struct Never final : Stop {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fused plan of a small network on two threads: each has the parameters and moments for itself.
+//
+// half of the rows: forward, backward, weight gradients | barrier | sum of both halves' gradients, update of all.
+// One barrier a step, and only the sums cross between the cores; the update, done twice, costs less than handing over
+// what half of it has changed. The same operations in the same order as on one thread, so the same bits: see
+// rows_summed_first.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <span>
+
+#include "cpu/buffer.hpp"
+#include "cpu/network.hpp"
+#include "cpu/step.hpp"
+#include "cpu/team.hpp"
+#include "cpu/workspace.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus::cpu {
+
+class ReplicaRunner {
+public:
+    static constexpr int kThreads = 2;
+
+    ReplicaRunner(const Network& network, StepParameters parameters, const RowSource& source, const StepRange& range,
+                  const UpdateRule& rule, Stop& stop, Workspace& work);
+
+    Totals run();
+
+private:
+    // What one thread hands to the other at the barrier. A step writes one of two sets of them, the next one the
+    // other: a thread that is ahead must not change what the other still reads.
+    struct alignas(64) Part {
+        Buffer gradient;
+        double loss = 0.0;
+    };
+    struct Exchange {
+        Part parts[2];
+        bool stopped = false;
+    };
+
+    void run_member(const Member& me, const StepParameters& parameters);
+    bool stop_requested();
+    // Loss and gradient of the rows at [begin, end) of the workspace.
+    void sum_part(Part& part, std::span<const std::int64_t> rows, std::int64_t begin, std::int64_t end, int thread);
+    // False when a parameter is no longer finite.
+    bool update(const StepParameters& parameters, const Exchange& exchange, bool both,
+                const math::UpdateConstants& constants, float scale);
+
+    const Network& network_;
+    StepParameters parameters_;
+    const RowSource& source_;
+    const StepRange& range_;
+    const UpdateRule& rule_;
+    Stop& stop_;
+    Workspace& work_;
+
+    Buffer replica_;  // params, m, v and copies of the second thread, one after another
+    Exchange exchanges_[2];
+    Totals totals_;  // the first thread's
+    std::exception_ptr exception_;
+};
+
+}  // namespace isthmus::cpu
