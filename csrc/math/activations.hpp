@@ -104,13 +104,13 @@ struct Silu {
     static constexpr bool needs_z = true;
     template <class T>
     ISTHMUS_HD static T forward(T z) {
-        return max(T(-200.0F), z) * sigmoid(z);
+        return max(T(-200.0F), z) * sigmoid_from_exp(z, exp_of_nonpositive(minus_abs(z)));
     }
     // s (1 + z (1 - s)) with both s and 1 - s from one division, neither by subtraction.
     template <class T>
     ISTHMUS_HD static T derivative(T z) {
         const T e = exp_of_nonpositive(minus_abs(z));
-        const T larger = divide(T(1.0F), T(1.0F) + e);
+        const T larger = reciprocal(T(1.0F) + e);
         const T smaller = e * larger;
         const auto negative = z < T(0.0F);
         const T s = select(negative, smaller, larger);

@@ -167,9 +167,12 @@ ISTHMUS_HD T sigmoid_from_exp(T z, T e) {
     return divide(select(z < T(0.0F), e, T(1.0F)), T(1.0F) + e);
 }
 
+// The same without e to share: four operations fewer of 23. Below -87.3 it is 0 or 6e-39, which is no normal float.
 template <class T>
 ISTHMUS_HD T sigmoid(T z) {
-    return sigmoid_from_exp(z, exp_of_nonpositive(minus_abs(z)));
+    const ExpParts<T> parts = exp_parts(max(T(-87.0F), min(T(88.0F), -z)), 127.0F);
+    const T scale = power_of_two(parts.exponent);
+    return reciprocal(T(1.0F) + fma(scale, parts.fraction, scale));
 }
 
 // log(1 + e^z)

@@ -38,6 +38,7 @@ ISTHMUS_HD float multiply_then_add(float a, float b, float c) { return __fadd_rn
 
 // For normal b and a quotient in range: within 1 ULP on a vector type, where the exact one would be slow.
 ISTHMUS_HD float divide(float a, float b) { return a / b; }
+ISTHMUS_HD float reciprocal(float a) { return 1.0F / a; }
 
 // Towards zero; the value must fit.
 ISTHMUS_HD std::int32_t to_int(float a) { return static_cast<std::int32_t>(a); }

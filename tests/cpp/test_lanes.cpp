@@ -165,6 +165,21 @@ TEST(division_is_within_one_ulp) {
     CHECK(std::isnan(Lanes(divide(Vec(1.0F), Vec(__builtin_nanf(""))))[0]));
 }
 
+// Over all significands.
+TEST(reciprocals_are_within_one_ulp) {
+    double worst = 0.0;
+    for (std::int32_t i = 0; i < 1 << 23; i += kLanes) {
+        alignas(64) float b[kLanes];
+        for (int lane = 0; lane < kLanes; ++lane) b[lane] = math::from_bits(0x3f800000 + i + lane);
+        const Lanes inverse(reciprocal(Vec::load(b)));
+        for (int lane = 0; lane < kLanes; ++lane) {
+            worst = std::max(worst, ulp::error(inverse[lane], 1.0 / static_cast<double>(b[lane])));
+        }
+    }
+    CHECK(worst <= 1.0);
+    CHECK(std::isnan(Lanes(reciprocal(Vec(__builtin_nanf(""))))[0]));
+}
+
 TEST(products_of_unsigned_words) {
     std::uint32_t a[kLanes];
     std::uint32_t b[kLanes];
