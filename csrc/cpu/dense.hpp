@@ -6,16 +6,13 @@
 #pragma once
 
 #include "cpu/bias_gradient.hpp"
-#include "cpu/gemm_tile.hpp"
 #include "cpu/isa.hpp"
-#include "cpu/transpose.hpp"
+#include "cpu/panel_product.hpp"
 #include "cpu/vector_group.hpp"
 #include "math/activations.hpp"
 #include "math/registry.hpp"
 
 namespace isthmus::cpu::ISTHMUS_ISA {
-
-alignas(64) static constexpr float kZeros[kPanel] = {};
 
 template <class Act>
 struct Activate {
@@ -28,142 +25,6 @@ struct TimesDerivative {
     static constexpr bool reads_kept = true;
     ISTHMUS_INLINE static Vec apply(Vec dy, Vec kept) { return dy * Act::derivative(kept); }
 };
-
-// Calls tile(row, height) over the rows, tops first.
-template <class F>
-ISTHMUS_INLINE void for_each_tile(std::int64_t rows, F&& tile) {
-    const TileRows split(rows);
-    std::int64_t row = 0;
-    for (std::int64_t t = 0; t < split.tiles; ++t) {
-        const std::int64_t height = split.height(t);
-        tile(row, height);
-        row += height;
-    }
-}
-
-// Panels that do not fit L2 beside the rows come from L3 or memory, once for each block of rows.
-inline constexpr std::int64_t kPanelsInL2 = std::int64_t{1} << 16;
-inline constexpr std::int64_t kPanelLines = (kPanel + kLine - 1) / kLine;  // cache lines of a panel's row
-inline constexpr std::int64_t kFloatsInL1 = std::int64_t{1} << 13;
-// Depth of a slice, and rows of it that stay in L2 while all panels pass: half of 2 MB.
-inline constexpr std::int64_t kSliceDepth = 1024;
-inline constexpr std::int64_t kRowsInL2 = std::int64_t{1} << 18;
-
-struct PanelProduct {
-    std::int64_t rows, depth;
-    const float* a;
-    std::int64_t a_stride;
-    PanelLayout layout;
-    const float* panels;
-    std::int64_t first_panel, last_panel;
-    bool bias;  // the panels' last row is the initial value
-    Ahead* ahead;
-};
-
-// Gives a tile its prefetches: a share of the next panel, and lines of what lies ahead.
-ISTHMUS_INLINE void fetch_ahead(TileArgs& t, const float* panel, std::int64_t lines, Ahead* ahead) {
-    t.lines = 0;
-    t.more = lines;
-    t.upcoming[0] = t.later = panel;
-    if (ahead == nullptr || ahead->at == ahead->count) return;
-    const Stretch& stretch = ahead->stretches[ahead->at];
-    t.upcoming[1] = stretch.data + ahead->line * kLine;
-    if (lines == 0) t.upcoming[0] = t.upcoming[1];
-    const std::int64_t rest = stretch.lines - ahead->line;
-    t.lines = rest < t.k ? rest : t.k;
-    ahead->line += t.lines;
-    if (ahead->line == stretch.lines) {
-        ahead->line = 0;
-        ++ahead->at;
-    }
-}
-
-// The rows that go past a panel before the next one.
-struct RowsOfPanel {
-    std::int64_t begin, end;
-};
-
-struct Slice {
-    std::int64_t begin, end;
-};
-
-inline constexpr auto kNothing = [](std::int64_t, std::int64_t, std::int64_t, std::int64_t, RowsOfPanel)
-                                     ISTHMUS_LAMBDA_INLINE {};
-
-// All panels over some rows and a slice of k, tile by tile: c = act(sum), where the sum goes on from c itself unless
-// the slice is the first. The panel is the outer loop: it stays in L1 or L2 while the rows stream past it, and the next
-// one is fetched meanwhile.
-template <class Finish, class Place, class Then>
-ISTHMUS_INLINE void multiply_slice(const PanelProduct& product, RowsOfPanel rows, Slice slice, Place&& place,
-                                   Then&& then) {
-    const PanelLayout& layout = product.layout;
-    const std::int64_t tiles = (rows.end - rows.begin + kTileRows - 1) / kTileRows;
-    TileArgs t{};
-    t.k = slice.end - slice.begin;
-    t.a_stride = product.a_stride;
-    t.upcoming_stride[0] = t.upcoming_stride[1] = t.later_stride = kLine;
-    for (std::int64_t p = product.first_panel; p < product.last_panel; ++p) {
-        const std::int64_t column = p * kPanel;
-        const std::int64_t width = layout.panel_width(p);
-        const float* panel = product.panels + layout.panel_offset(p);
-        t.b = panel + slice.begin * width;
-        t.b_stride = width;
-        t.init = product.bias ? panel + product.depth * width : kZeros;
-        if (rows.end - rows.begin == 1 && p + kRowPanels <= product.last_panel &&
-            layout.panel_width(p + kRowPanels - 1) == kPanel) {
-            const std::int64_t panel_stride = layout.depth * kPanel;
-            t.a = product.a + rows.begin * product.a_stride;
-            t.init_stride = product.bias ? panel_stride : 0;
-            place(t, rows.begin, column);
-            gemm_row<Finish>(t, panel_stride);
-            t.init_stride = 0;
-            then(rows.begin, 1, column, kRowPanels * kPanel, rows);
-            p += kRowPanels - 1;
-            continue;
-        }
-        const std::int64_t next = p + 1 < product.last_panel ? p + 1 : product.first_panel;
-        const float* upcoming = product.panels + layout.panel_offset(next) + slice.begin * layout.panel_width(next);
-        const std::int64_t share = (t.k * layout.panel_width(next) / kLine + tiles - 1) / tiles;
-        const std::int64_t lines = layout.size() > kPanelsInL2 ? share : 0;
-        for_each_tile(rows.end - rows.begin, [&](std::int64_t tile, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
-            const std::int64_t row = rows.begin + tile;
-            t.a = product.a + row * product.a_stride + slice.begin;
-            fetch_ahead(t, upcoming, lines, product.ahead);
-            upcoming += lines * kLine;
-            place(t, row, column);
-            if (slice.begin > 0) {
-                t.init = t.c;
-                t.init_stride = t.c_stride;
-            }
-            find_tile<Order::rows, Finish>(height, width / kLanes)(t);
-            then(row, height, column, width, rows);
-        });
-        t.init_stride = 0;
-    }
-}
-
-// init + a (rows, depth) @ panels. `place(t, row, column)` says where a tile goes, `then(row, height, column, width,
-// rows)` is what is left to do with it. kKeepsSums: a tile's place is its own and may hold sums that are not finished.
-// Then a deep product is taken in slices of k, so that many rows of a slice stay in L2 and the weights come from memory
-// once for all of them; each output is still one chain over k.
-template <class Finish, bool kKeepsSums, class Place, class Then>
-ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Place&& place, Then&& then) {
-    const bool deep = kKeepsSums && product.rows >= 8 * kTileRows && product.depth > kSliceDepth;
-    const std::int64_t slices = deep ? (product.depth + kSliceDepth - 1) / kSliceDepth : 1;
-    const std::int64_t fitting = kRowsInL2 / (product.depth / slices);
-    const std::int64_t block_rows = fitting < 4 * kTileRows ? 4 * kTileRows : fitting;
-    const std::int64_t blocks = (product.rows + block_rows - 1) / block_rows;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-        const RowsOfPanel rows{product.rows * block / blocks, product.rows * (block + 1) / blocks};
-        if constexpr (kKeepsSums) {
-            for (std::int64_t i = 0; i + 1 < slices; ++i) {
-                const Slice slice{product.depth * i / slices, product.depth * (i + 1) / slices};
-                multiply_slice<Unchanged>(product, rows, slice, place, kNothing);
-            }
-        }
-        multiply_slice<Finish>(product, rows, {product.depth * (slices - 1) / slices, product.depth}, place, then);
-    }
-}
 
 // A long formula in registers would be repeated for each accumulator of each tile. Here the tiles leave z in y, and as
 // soon as a panel has rows for four vectors, the formula takes them; a panel's last few rows go one vector at a time.
@@ -322,80 +183,6 @@ static void weight_gradient(const WeightGradientArgs& w) {
     if (w.bias) {
         bias_gradient(w.rows, w.dz, w.dz_stride, w.panel_width, w.accumulate, w.dw + w.inputs * w.panel_width);
     }
-}
-
-static void pack_columns(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out) {
-    for_each_tile(inputs, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
-        float* to = out + i * rows;
-        for (std::int64_t r = 0; r < rows; ++r, to += height) {
-            // What a whole vector writes too much is written again by what comes next.
-            for (std::int64_t j = 0; j < height; j += kLanes)
-                load_part(x + r * x_stride + i + j, height - j).store(to + j);
-        }
-    });
-}
-
-static void pack_panel(std::int64_t rows, const float* dz, std::int64_t dz_stride, std::int64_t width, float* out) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t j = 0; j < width; j += kLanes) Vec::load(dz + r * dz_stride + j).store(out + r * width + j);
-    }
-}
-
-static void pack_transposed(MatrixView from, std::int64_t width, float* to) {
-    for (std::int64_t k = 0; k < from.cols; k += kLanes) {
-        const std::int64_t depth = from.cols - k;
-        for (std::int64_t c = 0; c < width; c += kLanes) {
-            Vec square[kLanes];
-            for (int i = 0; i < kLanes; ++i) {
-                square[i] = c + i < from.rows ? load_part(from.data + (c + i) * from.stride + k, depth) : Vec(0.0F);
-            }
-            transpose_square(square);
-            for (int i = 0; i < kLanes && i < depth; ++i) square[i].store(to + (k + i) * width + c);
-        }
-    }
-}
-
-static void unpack_transposed(const float* from, std::int64_t width, MutableMatrixView to) {
-    for (std::int64_t k = 0; k < to.cols; k += kLanes) {
-        const std::int64_t depth = to.cols - k;
-        for (std::int64_t c = 0; c < to.rows; c += kLanes) {
-            Vec square[kLanes];
-            for (int i = 0; i < kLanes; ++i) square[i] = i < depth ? Vec::load(from + (k + i) * width + c) : Vec(0.0F);
-            transpose_square(square);
-            for (int i = 0; i < kLanes && c + i < to.rows; ++i) {
-                store_part(square[i], to.data + (c + i) * to.stride + k, depth);
-            }
-        }
-    }
-}
-
-// Rows [k_begin, k_end) of panel `panel` of the source, an L1-sized piece, written where the target keeps them: source
-// element (k, column) is target element (column, k). k_begin is a multiple of kLanes; k_end too, or the target's width.
-static void transpose(const PanelLayout& source, const float* from, std::int64_t panel, std::int64_t k_begin,
-                      std::int64_t k_end, const PanelLayout& target, float* to) {
-    const std::int64_t width = source.panel_width(panel);
-    const float* rows = from + source.panel_offset(panel);
-    for (std::int64_t k = k_begin; k < k_end; k += kLanes) {
-        const std::int64_t p = k / kPanel;
-        const std::int64_t target_width = target.panel_width(p);
-        for (std::int64_t c = 0; c < width; c += kLanes) {
-            Vec square[kLanes];
-            for (int i = 0; i < kLanes; ++i) {
-                square[i] = k + i < k_end ? Vec::load(rows + (k + i) * width + c) : Vec(0.0F);
-            }
-            transpose_square(square);
-            const std::int64_t column = panel * kPanel + c;
-            const std::int64_t rest = source.width - column;  // the target has no rows for padded columns
-            float* out = to + target.panel_offset(p) + column * target_width + (k - p * kPanel);
-            for (int i = 0; i < kLanes && i < rest; ++i) square[i].store(out + i * target_width);
-        }
-    }
-}
-
-static void copy_weights(const CopyArgs& c) {
-    if (!c.input_gradient) return;
-    transpose({c.in + 1, c.out, kLanes, kPanel}, c.panels, c.panel, c.begin, c.end, {c.out, c.in, kLanes, kPanel},
-              c.copies);
 }
 
 }  // namespace isthmus::cpu::ISTHMUS_ISA

@@ -144,8 +144,8 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
     const LayerRun layer_run{network, weights, false};
     // Kernels write whole vectors: where a row of `out` is not, a buffer stands between.
     const bool direct = out.cols % isa.lanes == 0;
-    const bool large = network.multiply_adds() > kFloatsInL2;
-    const bool far = rows.rows * rows.cols > kFloatsInL2;
+    const bool large = network.multiply_adds() > kWordsInL2;
+    const bool far = rows.rows * rows.cols > kWordsInL2;
     const bool by_panels = threads > 1 && rows.rows < (large ? 4 : 1) * threads * isa.tile_rows;
     const std::int64_t block = by_panels ? rows.rows : std::min(most_block_rows(network), rows.rows);
     const TwoMatrices two(network, block);

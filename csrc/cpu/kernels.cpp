@@ -3,6 +3,7 @@
 #include "cpu/dense.hpp"
 #include "cpu/elementwise.hpp"
 #include "cpu/isa.hpp"
+#include "cpu/panel_packing.hpp"
 
 #define ISTHMUS_TEXT_OF(x) #x
 #define ISTHMUS_TEXT(x) ISTHMUS_TEXT_OF(x)

@@ -24,6 +24,11 @@ ISTHMUS_HD std::int64_t activation_stride(std::int64_t width) {
     return (lines | 1) * 16;
 }
 
+// Floats, or pairs of bfloat16, in half of an L2 cache of 2 MB: what is meant to stay there while the rest streams by.
+inline constexpr std::int64_t kWordsInL2 = std::int64_t{1} << 18;
+// Panels larger than this do not fit beside such rows: they come from L3 or memory once for each block of rows.
+inline constexpr std::int64_t kWordsBesideRows = std::int64_t{1} << 16;
+
 struct PanelLayout {
     std::int64_t depth = 0;  // k: rows of each panel
     std::int64_t width = 0;  // columns over all panels, without padding

@@ -93,7 +93,7 @@ void backward(const Network& network, const float* copies, std::int64_t row, std
 }
 
 // Data that does not fit L2 comes from L3 or memory, a row here and a row there.
-bool rows_are_far(const RowSource& source) { return source.inputs.rows * source.inputs.cols > kFloatsInL2; }
+bool rows_are_far(const RowSource& source) { return source.inputs.rows * source.inputs.cols > kWordsInL2; }
 
 }  // namespace
 

@@ -67,8 +67,8 @@ void multiply_packed(const InstructionSet& isa, std::int64_t depth, MutableMatri
     const std::int64_t panels = (y.cols + panel - 1) / panel;
     const bool by_panels = panels >= 2 * count;
     const std::int64_t size = round_up(depth * panel, 16);
-    const std::int64_t group = std::min(std::max<std::int64_t>(1, kFloatsInL2 / size), panels);
-    const std::int64_t block_rows = std::min(y.rows, std::max(4 * std::int64_t{isa.tile_rows}, kFloatsInL2 / depth));
+    const std::int64_t group = std::min(std::max<std::int64_t>(1, kWordsInL2 / size), panels);
+    const std::int64_t block_rows = std::min(y.rows, std::max(4 * std::int64_t{isa.tile_rows}, kWordsInL2 / depth));
     const std::int64_t scratch_size = group * size + block_rows * panel;
     Buffer scratch(scratch_size * count);
     run_team(count, [&](const Member& me) {

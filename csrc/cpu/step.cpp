@@ -79,7 +79,7 @@ StepRunner::StepRunner(const Network& network, StepParameters parameters, const 
       stop_(stop),
       work_(work),
       tile_squares_(network.weight_tiles().size()),
-      fetch_(network.flat_size() > kFloatsInL2 / 4) {
+      fetch_(network.flat_size() > kWordsInL2 / 4) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
     std::int64_t total = 0;

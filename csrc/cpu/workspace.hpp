@@ -15,9 +15,6 @@ namespace isthmus::cpu {
 // 1,024 rows of the MNIST network's matrices are 10 MB.
 inline constexpr std::int64_t kPieceRows = 1024;
 
-// Floats in half of an L2 cache of 2 MB.
-inline constexpr std::int64_t kFloatsInL2 = std::int64_t{1} << 18;
-
 // Whether the weight phase packs a layer's columns of x, and its panels of dz: where each is read this often, and where
 // operands are rounded.
 inline bool packs_columns(const Network& network, const Layer& layer) {
@@ -125,8 +122,8 @@ private:
 // is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
 inline std::int64_t most_block_rows(const Network& network) {
     const std::int64_t tile = network.isa().tile_rows;
-    if (network.multiply_adds() > kFloatsInL2) return 20 * tile;
-    return std::clamp(kFloatsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
+    if (network.multiply_adds() > kWordsInL2) return 20 * tile;
+    return std::clamp(kWordsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
 }
 
 // Calls block(begin, end) for as few blocks as that allows, all of nearly the same height.

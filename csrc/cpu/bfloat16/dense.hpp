@@ -17,10 +17,6 @@ namespace isthmus::cpu::ISTHMUS_ISA {
 
 alignas(64) static constexpr float kZeros[kPairPanel] = {};
 
-// Pairs of rows that stay in L2 while all panels pass: half of 2 MB.
-inline constexpr std::int64_t kRowPairsInL2 = std::int64_t{1} << 18;
-// Panels that do not fit L2 beside the rows come from L3 or memory, once for each block of rows.
-inline constexpr std::int64_t kPanelPairsInL2 = std::int64_t{1} << 16;
 // Steps of k that are taken over all rows before the next: 20 KB of a panel, and as much of the rows of a tile, stay in
 // L1. What is summed waits in float32, which changes nothing.
 inline constexpr std::int64_t kMostSteps = 10;
@@ -48,8 +44,8 @@ ISTHMUS_INLINE void multiply_panels(const PanelProduct& product, Init&& init, Th
     const std::int64_t pieces = (steps + kMostSteps - 1) / kMostSteps;
     const std::int64_t piece_steps = (steps + pieces - 1) / pieces;
     const std::int64_t panel_size = PairPanels{product.depth, 0}.panel_size();
-    const bool far = panel_size * (product.last_panel - product.first_panel) > kPanelPairsInL2;
-    const std::int64_t fitting = kRowPairsInL2 / t.a_stride / kTileRows * kTileRows;
+    const bool far = panel_size * (product.last_panel - product.first_panel) > kWordsBesideRows;
+    const std::int64_t fitting = kWordsInL2 / t.a_stride / kTileRows * kTileRows;
     const std::int64_t block_rows = smaller(fitting < 4 * kTileRows ? 4 * kTileRows : fitting, kMostBlockRows);
     for (std::int64_t begin = 0; begin < product.rows; begin += block_rows) {
         const std::int64_t rows = smaller(block_rows, product.rows - begin);
