@@ -121,7 +121,7 @@ def blocks(array: NDArray[Any], name: str = "X", whole: bool = True) -> Iterator
 
     Errors as in `float32`.
     """
-    if whole and _passes(array):
+    if whole and passes(array):
         yield slice(None), array
         return
     n, width = array.shape
@@ -168,14 +168,15 @@ def _item(name: str, row: int, _: int) -> str:
     return f"{name}[{row}]"
 
 
-def _passes(array: NDArray[Any]) -> bool:
+def passes(array: NDArray[Any]) -> bool:
+    """Whether the core reads a 2-D array as it is."""
     # aligned also means that strides are multiples of the element's size
     in_place = array.dtype == np.float32 and array.flags.aligned  # native byte order: the dtypes differ otherwise
     return bool(in_place and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
 
 
 def _float32(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:
-    if _passes(array):
+    if passes(array):
         return array
     if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
         return np.broadcast_to(_converted(array[:1], name, locate, finite), array.shape)
