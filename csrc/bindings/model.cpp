@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
+#include "bindings/devices.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
 #include "bindings/stop.hpp"
@@ -24,7 +25,6 @@
 #include "core/configuration.hpp"
 #include "core/file.hpp"
 #include "core/model_file.hpp"
-#include "cpu/cpu.hpp"
 
 namespace isthmus::bindings {
 namespace {
@@ -41,16 +41,18 @@ CompileOptions compile_options(const Configuration& configuration, int n_threads
     return options;
 }
 
-ModelPointer from_stored(StoredModel stored, int n_threads) {
-    const CompileOptions options = compile_options(stored.configuration, n_threads);
-    return std::make_unique<SharedModel>(n_threads, std::move(stored), cpu::device(), options);
+ModelPointer from_stored(StoredModel stored, const Placement& placement) {
+    const CompileOptions options = compile_options(stored.configuration, placement.n_threads);
+    return std::make_unique<SharedModel>(placement, options, std::move(stored));
 }
 
-ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed, int n_threads) {
+ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed,
+                    const std::string& device, int n_threads) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
     const py::gil_scoped_release nogil;
-    return std::make_unique<SharedModel>(n_threads, std::move(configuration), n_features, seed, cpu::device(), options);
+    return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
+                                         seed);
 }
 
 // ---- training ---------------------------------------------------------------------------------------------------
@@ -203,8 +205,14 @@ auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
 using Width = std::int64_t (Autoencoder::*)() const;
 
 auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, Width from, Width to) {
-    return [run, from, to](const SharedModel& model, const py::object& rows,
+    return [run, from, to](const SharedModel& model, const py::object& rows, const py::object& device,
                            const py::object& n_threads) -> std::optional<FloatArray> {
+        if (!PyUnicode_CheckExact(device.ptr())) return std::nullopt;
+        if (!model.serves([&](const std::string& name) {
+                return PyUnicode_CompareWithASCIIString(device.ptr(), name.c_str()) == 0;
+            })) {
+            return std::nullopt;
+        }
         if (!n_threads.is_none() || model.n_threads() != 0) {
             if (!PyLong_CheckExact(n_threads.ptr()) || PyLong_AsLong(n_threads.ptr()) != model.n_threads()) {
                 PyErr_Clear();  // a long that is none
@@ -215,7 +223,7 @@ auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const,
         if (Py_TYPE(rows.ptr()) != reinterpret_cast<PyTypeObject*>(api.PyArray_Type_)) return std::nullopt;
         if (!py::isinstance<FloatArray>(rows)) return std::nullopt;
         const auto array = py::reinterpret_borrow<FloatArray>(rows);
-        constexpr int kNeeded = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+        constexpr int kNeeded = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
         if (array.ndim() != 2 || array.shape(0) == 0 || array.shape(1) != (model.constants().*from)() ||
             (array.flags() & kNeeded) != kNeeded) {
             return std::nullopt;
@@ -258,22 +266,22 @@ void save(const SharedModel& model, const py::bytes& path, bool training_state) 
     model.read([&](const Autoencoder& core) { write_atomically(name, to_bytes(core.store(training_state))); });
 }
 
-ModelPointer load(const py::bytes& path, int n_threads) {
+ModelPointer load(const py::bytes& path, const std::string& device, int n_threads) {
     const std::string name = path;
     const py::gil_scoped_release nogil;
-    return from_stored(isthmus::from_bytes(read_file(name), name), n_threads);
+    return from_stored(isthmus::from_bytes(read_file(name), name), Placement(device, n_threads));
 }
 
-ModelPointer deserialise(const py::bytes& data, int n_threads) {
+ModelPointer deserialise(const py::bytes& data, const std::string& device, int n_threads) {
     const std::string_view view = data;
     const py::gil_scoped_release nogil;
-    return from_stored(isthmus::from_bytes(view, "bytes"), n_threads);
+    return from_stored(isthmus::from_bytes(view, "bytes"), Placement(device, n_threads));
 }
 
-ModelPointer with_threads(const SharedModel& model, int n_threads) {
+ModelPointer moved(const SharedModel& model, const std::string& device, int n_threads) {
     StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
     const py::gil_scoped_release nogil;
-    return from_stored(std::move(stored), n_threads);
+    return from_stored(std::move(stored), Placement(device, n_threads));
 }
 
 // A value that is copied while nobody writes.
@@ -304,18 +312,25 @@ void register_model(py::module_& m) {
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
-              py::arg("n_threads").noconvert());
-    model.def_static("load", &load, py::arg("path"), py::arg("n_threads").noconvert());
-    model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("n_threads").noconvert());
+              py::arg("device"), py::arg("n_threads").noconvert());
+    model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
+    model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def("save", &save, py::arg("path"), py::arg("training_state"));
     model.def(
         "to_bytes", [](const SharedModel& self, bool state) { return py::bytes(serialise(self, state)); },
         py::arg("training_state"));
-    model.def("with_threads", &with_threads, py::arg("n_threads").noconvert(),
-              "A copy that runs on another number of threads.");
+    model.def("moved", &moved, py::arg("device"), py::arg("n_threads").noconvert(),
+              "A copy on another device or number of threads.");
+    model.def(
+        "serves",
+        [](const SharedModel& self, const std::string& device, int n_threads) {
+            return self.n_threads() == n_threads &&
+                   self.serves([&](const std::string& name) { return name == device; });
+        },
+        py::arg("device"), py::arg("n_threads").noconvert(), "Is this model where these two would put it?");
 
     model.def_property_readonly("n_threads", &SharedModel::n_threads);
-    model.def_property_readonly("device", [](const SharedModel&) { return cpu::device().name(); });
+    model.def_property_readonly("device", &SharedModel::device_name);
     model.def_property_readonly("n_features", reader([](const Autoencoder& core) { return core.n_features(); }));
     model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
@@ -355,13 +370,13 @@ void register_model(py::module_& m) {
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
     model.def("encode_quickly", quick_runner(&Autoencoder::encode, &Autoencoder::n_features, &Autoencoder::code_size),
-              py::arg("rows"), py::arg("n_threads"),
+              py::arg("rows"), py::arg("device"), py::arg("n_threads"),
               "The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.");
     model.def("decode_quickly", quick_runner(&Autoencoder::decode, &Autoencoder::code_size, &Autoencoder::n_features),
-              py::arg("rows"), py::arg("n_threads"));
+              py::arg("rows"), py::arg("device"), py::arg("n_threads"));
     model.def("reconstruct_quickly",
               quick_runner(&Autoencoder::reconstruct, &Autoencoder::n_features, &Autoencoder::n_features),
-              py::arg("rows"), py::arg("n_threads"));
+              py::arg("rows"), py::arg("device"), py::arg("n_threads"));
     model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(), py::arg("errors").noconvert(),
               py::arg("per_feature").noconvert(), py::arg("first_row").noconvert(),
               "first_row is the number of the first of these rows, for messages.");

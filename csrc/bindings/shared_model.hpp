@@ -8,22 +8,36 @@
 #include <atomic>
 #include <mutex>
 #include <shared_mutex>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "bindings/devices.hpp"
 #include "core/autoencoder.hpp"
+#include "cpu/cpu.hpp"
+#include "device/cuda_library.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus::bindings {
 
 class SharedModel {
 public:
-    // `arguments` are those of a constructor of Autoencoder.
+    // `arguments` are those of a constructor of Autoencoder, without device and options.
     template <class... Arguments>
-    explicit SharedModel(int n_threads, Arguments&&... arguments)
-        : core_(std::forward<Arguments>(arguments)...), n_threads_(n_threads) {}
+    SharedModel(const Placement& placement, const CompileOptions& options, Arguments&&... arguments)
+        : core_(std::forward<Arguments>(arguments)..., placement.device, options),
+          placement_(placement),
+          on_cpu_(&placement.device == &cpu::device()),
+          device_name_(placement.device.name()) {}
 
-    int n_threads() const { return n_threads_; }
+    int n_threads() const { return placement_.n_threads; }
+    const std::string& device_name() const { return device_name_; }
+
+    // Is this where the model would be put, were it asked for now? `device` as it was asked for, or as it is called.
+    template <class Equals>
+    bool serves(const Equals& equals) const {
+        return equals(placement_.asked) || equals(device_name_);
+    }
 
     // For what never changes: the network's widths. Needs no lock.
     const Autoencoder& constants() const { return core_; }
@@ -32,7 +46,7 @@ public:
     template <class Body>
     auto read(Body&& body) const {
         const pybind11::gil_scoped_release nogil;
-        refuse_inside_a_step();
+        check_use();
         const std::shared_lock lock(mutex_);
         return body(core_);
     }
@@ -40,7 +54,7 @@ public:
     template <class Body>
     auto write(Body&& body) {
         const pybind11::gil_scoped_release nogil;
-        refuse_inside_a_step();
+        check_use();
         const Exclusive exclusive(*this);
         return body(core_);
     }
@@ -88,6 +102,11 @@ private:
         mutex_.unlock();
     }
 
+    void check_use() const {
+        if (!on_cpu_) refuse_cuda_after_fork();
+        refuse_inside_a_step();
+    }
+
     // A signal handler runs on the training thread between two steps; waiting for itself it would never end.
     void refuse_inside_a_step() const {
         if (writer_ == std::this_thread::get_id()) {
@@ -96,7 +115,9 @@ private:
     }
 
     Autoencoder core_;
-    int n_threads_;
+    Placement placement_;
+    bool on_cpu_;
+    std::string device_name_;
     mutable std::shared_mutex mutex_;
     std::atomic<std::thread::id> writer_{};
 };

@@ -21,6 +21,8 @@ RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count)
     RowSource part{row_range(source.inputs, first, count), {}, nullptr};
     if (source.targets) part.targets = row_range(*source.targets, first, count);
     if (source.weights) part.weights = source.weights + first;
+    part.resident = source.resident;
+    part.resident_row = source.resident_row + first;
     return part;
 }
 

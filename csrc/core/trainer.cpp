@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -185,6 +186,15 @@ private:
     std::int64_t steps_done_ = 0;
 };
 
+// The source with its rows held by the device, for the time of one fit: nothing stale survives it.
+RowSource held(const Model& model, const RowSource& source) {
+    RowSource result = source;
+    if (result.resident) return result;
+    result.resident = model.hold(source);
+    result.resident_row = 0;
+    return result;
+}
+
 // Calls body and has the state stored however it ends; what Stop threw comes before anything else.
 template <class Body>
 void train_and_store(Model& model, TrainingState& state, const Interrupt& interrupt, Body&& body) {
@@ -204,10 +214,13 @@ void train_and_store(Model& model, TrainingState& state, const Interrupt& interr
 FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, const RowSource& training,
            const RowSource* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows) {
     Interrupt interrupt(hooks.stop);
+    const RowSource rows = held(model, training);
+    const std::optional<RowSource> held_out =
+        validation ? std::optional<RowSource>(held(model, *validation)) : std::nullopt;
     RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
     GuardedSteps steps(model, state, state.tensors,
-                       job_of(training, std::move(order), configuration, state, hooks.reducer));
-    EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
+                       job_of(rows, std::move(order), configuration, state, hooks.reducer));
+    EpochLoop loop(model, state, configuration, held_out ? &*held_out : nullptr, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
     train_and_store(model, state, interrupt, [&] {
         end = loop.run();
@@ -222,9 +235,10 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
                  const Hooks& hooks) {
     Stopwatch watch;
     Interrupt interrupt(hooks.stop);
+    const RowSource rows = held(model, training);
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
     GuardedSteps steps(model, state, state.tensors,
-                       job_of(training, std::move(order), configuration, state, hooks.reducer));
+                       job_of(rows, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, 1, steps.steps_per_epoch());
     train_and_store(model, state, interrupt, [&] {
         leave_epoch(state);

@@ -31,21 +31,22 @@ public:
 
 private:
     // What one thread hands to the other at the barrier. A step writes one of two sets of them, the next one the
-    // other: a thread that is ahead must not change what the other still reads.
-    struct alignas(64) Part {
+    // other: a thread that is ahead must not change what the other still reads. What is written in every step shares no
+    // cache line with what is only read.
+    struct Part {
         Buffer gradient;
-        double loss = 0.0;
+        alignas(64) double loss = 0.0;
     };
     struct Exchange {
         Part parts[2];
-        bool stopped = false;
+        alignas(64) bool stopped = false;
     };
 
     void run_member(const Member& me, const StepParameters& parameters);
     bool stop_requested();
     // Loss and gradient of the rows at [begin, end) of the workspace.
     void sum_part(Part& part, std::span<const std::int64_t> rows, std::int64_t begin, std::int64_t end, int thread);
-    // False when a parameter is no longer finite.
+    // With the gradient of one part or of both; false when a parameter is no longer finite.
     bool update(const StepParameters& parameters, const Exchange& exchange, bool both,
                 const math::UpdateConstants& constants, float scale);
 

@@ -196,8 +196,8 @@ ISTHMUS_INLINE Vec estimate_reciprocal(Vec a) {
 }
 #endif
 
-// 1 / a within 1 ULP, for normal a and 1 / a. The instruction keeps AVX-512's divider busy for 16 cycles; an estimate and
-// one Newton step are three operations on the ports that are free.
+// 1 / a within 1 ULP, for normal a and 1 / a. The instruction keeps AVX-512's divider busy for 16 cycles; an estimate
+// and one Newton step are three operations on the ports that are free.
 template <class T>
 ISTHMUS_INLINE T reciprocal(T a) {
 #if defined(__AVX512F__)

@@ -80,10 +80,15 @@ struct UpdateRule {
 
 // A row source is looked up by row number. `inputs` may have any row stride. `targets`, when given, is what the
 // output is compared with (same shape); otherwise the clean input is. `weights`, when given, has one float a row.
+//
+// `resident`, when given, is what Model::hold of the same model gave for these rows, or for a source that these are
+// rows resident_row and on of: the device then reads its own copy.
 struct RowSource {
     MatrixView inputs;
     std::optional<MatrixView> targets;
     const float* weights = nullptr;
+    std::shared_ptr<const void> resident = nullptr;
+    std::int64_t resident_row = 0;
 
     std::int64_t rows() const { return inputs.rows; }
     float weight(std::int64_t row) const { return weights ? weights[row] : 1.0F; }
@@ -176,6 +181,11 @@ public:
     virtual void keep() = 0;
     virtual void rollback() = 0;
 
+    // Copies the rows to where the device reads them, for calls that come back to the same rows: whoever sets the
+    // result as RowSource::resident must not change the rows while it lives. Null when the device reads them where
+    // they are, or has no room: then each call brings what it needs.
+    virtual std::shared_ptr<const void> hold(const RowSource& /*source*/) const { return nullptr; }
+
     virtual Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                          Stop& stop) = 0;
 
@@ -226,7 +236,7 @@ public:
 class Device {
 public:
     virtual ~Device() = default;
-    virtual std::string name() const = 0;  // "cpu"
+    virtual std::string name() const = 0;  // "cpu", "cuda:0"
     // Throws Error(runtime) for a precision the device cannot do.
     virtual std::unique_ptr<Model> compile(const Program& program, const CompileOptions& options) const = 0;
     virtual const Kernels& kernels() const = 0;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus import _coercion, _core
-from isthmus._device import check_device, draw_seed, stored_random_state, thread_count
+from isthmus._device import draw_seed, place, stored_random_state
 from isthmus._scikit_learn import Transformer, check_names, check_width
 from isthmus._training import alone, as_callbacks, continued, train, watched
 
@@ -73,7 +73,8 @@ class Autoencoder(Transformer):
     restore_best : bool
         With ``patience``: ends with the best weights, not the last.
     device : str
-        ``"auto"`` or ``"cpu"``; `device_` tells what was taken.
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
+        the CPU. `device_` tells what was taken.
     precision : {"float32", "bfloat16"}
         ``"bfloat16"`` rounds the operands of the layers' products; sums and all else stay float32. What the device
         cannot do is an error.
@@ -217,7 +218,7 @@ class Autoencoder(Transformer):
             For a device or precision that is not here, and inside a callback of the same model.
         """
         with alone(self):
-            parameters, n_threads = self._checked_parameters()
+            parameters, where = self._checked_parameters()
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
             array = _coercion.matrix(X)
@@ -228,9 +229,9 @@ class Autoencoder(Transformer):
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, rows.shape[1])
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], n_threads, names)
+                core = self._fresh(parameters, rows.shape[1], where, names)
             else:
-                core = continued(before, parameters, n_threads, names)
+                core = continued(before, parameters, where, names)
             with watched(self, core, functions) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end))
         return self
@@ -241,15 +242,15 @@ class Autoencoder(Transformer):
         The first call makes the initial weights. Parameters, errors and interruption as in `fit`.
         """
         with alone(self):
-            parameters, n_threads = self._checked_parameters()
+            parameters, where = self._checked_parameters()
             before = self._model
             array = _coercion.matrix(X) if before is None else self._rows(X, before)
             rows = _coercion.float32(array)
             weights = _coercion.row_weights(sample_weight, len(rows))
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], n_threads, _coercion.feature_names(X) or [])
+                core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [])
             else:
-                core = continued(before, parameters, n_threads, before.feature_names)
+                core = continued(before, parameters, where, before.feature_names)
             train(self, core, lambda: core.partial_fit(rows, weights))
         return self
 
@@ -277,15 +278,15 @@ class Autoencoder(Transformer):
         if not 1 <= index(n_features) < 1 << 63:
             raise ValueError(wanted)
         with alone(self):
-            parameters, n_threads = self._checked_parameters()
-            self._model = self._fresh(parameters, index(n_features), n_threads, [])
+            parameters, where = self._checked_parameters()
+            self._model = self._fresh(parameters, index(n_features), where, [])
         return self
 
     # ---- inference --------------------------------------------------------------------------------------------------
 
     def encode(self, X: ArrayLike) -> Any:
         """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`."""
-        codes = None if self._model is None else self._model.encode_quickly(X, self.n_threads)
+        codes = None if self._model is None else self._model.encode_quickly(X, self.device, self.n_threads)
         if codes is None:
             core = self._ready()
             codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
@@ -293,7 +294,7 @@ class Autoencoder(Transformer):
 
     def decode(self, Z: ArrayLike) -> Float32:
         """Rows from codes: Z of shape (n, code) to float32 of shape (n, features)."""
-        rows = None if self._model is None else self._model.decode_quickly(Z, self.n_threads)
+        rows = None if self._model is None else self._model.decode_quickly(Z, self.device, self.n_threads)
         if rows is not None:
             return rows
         core = self._ready()
@@ -312,7 +313,7 @@ class Autoencoder(Transformer):
 
     def reconstruct(self, X: ArrayLike) -> Float32:
         """``decode(encode(X))`` in one pass, float32 of shape (n, features)."""
-        rows = None if self._model is None else self._model.reconstruct_quickly(X, self.n_threads)
+        rows = None if self._model is None else self._model.reconstruct_quickly(X, self.device, self.n_threads)
         if rows is not None:
             return rows
         core = self._ready()
@@ -353,23 +354,24 @@ class Autoencoder(Transformer):
     # ---- at the door ------------------------------------------------------------------------------------------------
 
     def _ready(self) -> _core.Model:
-        """The fitted model, on as many threads as ``n_threads`` says now."""
-        core, n_threads = self._fitted(), thread_count(self.n_threads)
-        if core.n_threads != n_threads and "_training" not in vars(self):
-            core = self._model = core.with_threads(n_threads)
+        """The fitted model, where ``device`` and ``n_threads`` say now."""
+        core, where = self._fitted(), place(self.device, self.n_threads)
+        if not core.serves(*where) and "_training" not in vars(self):
+            core = self._model = core.moved(*where)
         return core
 
-    def _checked_parameters(self) -> tuple[dict[str, Any], int]:
-        """The whole configuration and the core's number of threads."""
-        check_device(self.device)
-        n_threads = thread_count(self.n_threads)
+    def _checked_parameters(self) -> tuple[dict[str, Any], tuple[str, int]]:
+        """The whole configuration, and where the core puts the model."""
+        where = place(self.device, self.n_threads)
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
-        return _core.check_parameters(given), n_threads
+        return _core.check_parameters(given), where
 
-    def _fresh(self, parameters: dict[str, Any], n_features: int, n_threads: int, names: list[str]) -> _core.Model:
+    def _fresh(
+        self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str]
+    ) -> _core.Model:
         """A core model with initial weights."""
-        core = _core.Model(parameters, n_features, draw_seed(self.random_state), n_threads)
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where)
         core.feature_names = names
         return core
 

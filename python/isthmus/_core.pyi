@@ -8,18 +8,18 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
 class Model:
     """
     A network with its weights and training state, on a device.
     """
     @staticmethod
-    def from_bytes(data: bytes, n_threads: int) -> Model:
+    def from_bytes(data: bytes, device: str, n_threads: int) -> Model:
         ...
     @staticmethod
-    def load(path: bytes, n_threads: int) -> Model:
+    def load(path: bytes, device: str, n_threads: int) -> Model:
         ...
-    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, n_threads: int) -> None:
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int) -> None:
         ...
     def configure(self, parameters: dict[str, typing.Any]) -> None:
         """
@@ -27,11 +27,11 @@ class Model:
         """
     def decode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
-    def decode_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
+    def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
     def encode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
-    def encode_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
+    def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
@@ -43,11 +43,15 @@ class Model:
         ...
     def gradients(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
+    def moved(self, device: str, n_threads: int) -> Model:
+        """
+        A copy on another device or number of threads.
+        """
     def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
     def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
-    def reconstruct_quickly(self, rows: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
+    def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
     def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32], errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, first_row: int) -> None:
         """
@@ -55,14 +59,14 @@ class Model:
         """
     def save(self, path: bytes, training_state: bool) -> None:
         ...
+    def serves(self, device: str, n_threads: int) -> bool:
+        """
+        Is this model where these two would put it?
+        """
     def set_weights(self, weights: list[numpy.typing.NDArray[numpy.float32]]) -> None:
         ...
     def to_bytes(self, training_state: bool) -> bytes:
         ...
-    def with_threads(self, n_threads: int) -> Model:
-        """
-        A copy that runs on another number of threads.
-        """
     @property
     def code_size(self) -> int:
         ...
@@ -102,15 +106,15 @@ class Model:
     @property
     def step(self) -> int:
         ...
-def activation_backward(z: numpy.typing.NDArray[numpy.float32], dy: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+def activation_backward(z: numpy.typing.NDArray[numpy.float32], dy: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
-def activation_forward(z: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+def activation_forward(z: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
 def activations() -> list[str]:
     """
     Names, in the order of the registry.
     """
-def adam_step(param: numpy.typing.NDArray[numpy.float32], gradient: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32], v: numpy.typing.NDArray[numpy.float32], step: int, parameters: dict[str, typing.Any], precision: str, n_threads: int) -> None:
+def adam_step(param: numpy.typing.NDArray[numpy.float32], gradient: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32], v: numpy.typing.NDArray[numpy.float32], step: int, parameters: dict[str, typing.Any], device: str, precision: str, n_threads: int) -> None:
     ...
 def bfloat16_families() -> list[str]:
     """
@@ -124,16 +128,24 @@ def check_parameters(parameters: dict[str, typing.Any]) -> dict[str, typing.Any]
     """
     The whole configuration with these parameters; ValueError or TypeError for what is not allowed.
     """
+def cuda() -> dict[str, typing.Any]:
+    """
+    What was found of CUDA: library, driver, GPUs, and what device="auto" takes, and why.
+    """
 def default_threads() -> int:
     """
     Threads that n_threads=None stands for.
     """
-def dense_backward_input(dz: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+def dense_backward_input(dz: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
-def dense_backward_weight(x: numpy.typing.NDArray[numpy.float32], dz: numpy.typing.NDArray[numpy.float32], dweight: numpy.typing.NDArray[numpy.float32], dbias: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+def dense_backward_weight(x: numpy.typing.NDArray[numpy.float32], dz: numpy.typing.NDArray[numpy.float32], dweight: numpy.typing.NDArray[numpy.float32], dbias: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
-def dense_forward(x: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], bias: numpy.typing.NDArray[numpy.float32] | None, activation: str, out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> None:
+def dense_forward(x: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], bias: numpy.typing.NDArray[numpy.float32] | None, activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
+def device_name(device: str) -> str:
+    """
+    What a device is called that was asked for as "auto" or "cuda"; opens it.
+    """
 def find_non_finite(rows: numpy.typing.NDArray[numpy.float32]) -> tuple[int, int] | None:
     """
     Row and column of the first NaN or infinity in row order, or None.
@@ -146,7 +158,7 @@ def instruction_sets() -> list[str]:
     """
     Those compiled in that this machine can run, best last.
     """
-def loss(loss: str, y: numpy.typing.NDArray[numpy.float32], target: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], precision: str, n_threads: int) -> float:
+def loss(loss: str, y: numpy.typing.NDArray[numpy.float32], target: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> float:
     ...
 def losses() -> list[str]:
     ...

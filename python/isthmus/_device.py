@@ -11,17 +11,18 @@ import numpy as np
 from isthmus import _core
 
 
-def check_device(device: object) -> None:
-    """Raises RuntimeError for a device that is not here, ValueError or TypeError for what is none."""
-    allowed = "'auto', 'cpu', 'cuda' or 'cuda:N'"
+def check_device(device: object) -> str:
+    """The name itself. Raises RuntimeError for a device that is not here, ValueError or TypeError for what is none."""
     if not isinstance(device, str):
+        allowed = "'auto', 'cpu', 'cuda' or 'cuda:N'"
         raise TypeError(f"device must be {allowed}; got {device!r} ({type(device).__name__})")
-    if device in ("auto", "cpu"):
-        return
-    if device == "cuda" or (device.startswith("cuda:") and device[5:].isdecimal()):
-        found = f"cpu ({_core.instruction_set()}, {_core.default_threads()} threads)"
-        raise RuntimeError(f"device={device!r}: this build of isthmus has no CUDA device; found: {found}")
-    raise ValueError(f"device must be {allowed}; got {device!r}")
+    _core.device_name(device)
+    return device
+
+
+def place(device: object, n_threads: object) -> tuple[str, int]:
+    """Where the core shall put a model: the device, which is here, and the number of threads."""
+    return check_device(device), thread_count(n_threads)
 
 
 def thread_count(n_threads: object) -> int:

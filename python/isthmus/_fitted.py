@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus import _coercion, _core
-from isthmus._device import check_device, thread_count
+from isthmus._device import check_device, place
 from isthmus._errors import not_fitted
 from isthmus._parameters import Parameters
 from isthmus._training import alone
@@ -107,7 +107,7 @@ class Fitted(Parameters):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Reads a model file.
+        """Reads a model file, onto a device as in the constructor; no file says where a model ran.
 
         Raises
         ------
@@ -115,9 +115,11 @@ class Fitted(Parameters):
             For a file that isthmus did not write, or that was changed since.
         OSError
             When it cannot be read.
+        RuntimeError
+            For a device that is not here.
         """
         check_device(device)
-        return cls._from_core(_core.Model.load(_encoded(path), 0), device)
+        return cls._from_core(_core.Model.load(_encoded(path), device, 0), device)
 
     def to_bytes(self, training_state: bool = False) -> bytes:
         """The contents of the file that `save` would write."""
@@ -127,7 +129,7 @@ class Fitted(Parameters):
     def from_bytes(cls, data: bytes | bytearray | memoryview, device: str = "auto") -> Self:
         """The model in the contents of a model file. Errors as in `load`."""
         check_device(device)
-        return cls._from_core(_core.Model.from_bytes(bytes(memoryview(data)), 0), device)
+        return cls._from_core(_core.Model.from_bytes(bytes(memoryview(data)), device, 0), device)
 
     @classmethod
     def _from_core(cls, core: _core.Model, device: str) -> Self:
@@ -147,8 +149,7 @@ class Fitted(Parameters):
         data = state.get("_model")
         vars(self).update({**self._parameter_defaults(), **state})
         if data is not None:
-            check_device(self.device)
-            self._model = _core.Model.from_bytes(data, thread_count(self.n_threads))
+            self._model = _core.Model.from_bytes(data, *place(self.device, self.n_threads))
 
 
 def _encoded(path: str | os.PathLike[str]) -> bytes:

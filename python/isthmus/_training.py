@@ -52,7 +52,9 @@ def alone(estimator: Fitted) -> Iterator[None]:
         vars(estimator).pop("_training", None)
 
 
-def continued(core: _core.Model, parameters: dict[str, Any], n_threads: int, names: list[str]) -> _core.Model:
+def continued(
+    core: _core.Model, parameters: dict[str, Any], where: tuple[str, int], names: list[str]
+) -> _core.Model:
     """The model itself where nothing changes, else a copy that does, so that what is refused later leaves no trace.
 
     Raises
@@ -60,9 +62,9 @@ def continued(core: _core.Model, parameters: dict[str, Any], n_threads: int, nam
     ValueError
         When a parameter of the network would change.
     """
-    if core.n_threads == n_threads and core.parameters == parameters and core.feature_names == names:
+    if core.serves(*where) and core.parameters == parameters and core.feature_names == names:
         return core
-    copy = core.with_threads(n_threads)
+    copy = core.moved(*where)
     copy.configure(parameters)
     copy.feature_names = names
     return copy

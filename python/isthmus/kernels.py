@@ -6,9 +6,10 @@ gradient is ``d`` + name. Everything is float32, but for the operands of the den
 ``"bfloat16"``: those are rounded to it, and summed in float32. Other input is converted as everywhere in the package,
 but NaN and infinities go through.
 
-All functions take ``device`` (None: the CPU), ``precision``, ``n_threads`` (None: what the machine allows; it never
-changes a bit) and, where they return an array, ``out``: a float32 array of the result's shape with contiguous rows that
-overlaps no input. They raise ValueError, TypeError or RuntimeError that names the argument.
+All functions take ``device`` (None: the CPU; for a GPU the arrays go there and back), ``precision``, ``n_threads``
+(None: what the machine allows; it never changes a bit) and, where they return an array, ``out``: a float32 array of the
+result's shape with contiguous rows that overlaps no input. They raise ValueError, TypeError or RuntimeError that names
+the argument.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus import _coercion, _core
-from isthmus._device import check_device, thread_count
+from isthmus._device import place
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -308,16 +309,24 @@ def adam_step(
 # ---- at the door ------------------------------------------------------------------------------------------------
 
 
-def _options(device: str | None, precision: str, n_threads: int | None) -> tuple[str, int]:
-    check_device("auto" if device is None else device)
-    return precision, thread_count(n_threads)
+def _options(device: str | None, precision: str, n_threads: int | None) -> tuple[str, str, int]:
+    name, threads = place("cpu" if device is None else device, n_threads)
+    return name, precision, threads
+
+
+# What arrives as the core reads it is looked at no further: the general way costs a microsecond for each array, and
+# NumPy's whole product of a small layer costs two.
 
 
 def _matrix(array: ArrayLike, name: str) -> Float32:
+    if type(array) is np.ndarray and array.ndim == 2 and array.size > 0 and _coercion.passes(array):
+        return array
     return _coercion.float32(_coercion.matrix(array, name), name, finite=False)
 
 
 def _vector(array: ArrayLike, name: str, size: int) -> Float32:
+    if type(array) is np.ndarray and array.shape == (size,) and array.dtype == np.float32 and array.flags.carray:
+        return array
     vector = np.asarray(array)
     if vector.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},); got {vector.shape}")
@@ -339,7 +348,9 @@ def _result(out: Any, shape: tuple[int, ...], name: str = "out", /, **inputs: Fl
     if out.strides[0] == 0 and len(out) > 1:
         raise ValueError(f"{name} repeats one row in memory")
     for what, array in inputs.items():
-        if array is not None and np.shares_memory(out, array):
+        if array is None or (out is not array and out.flags.owndata and array.flags.owndata):
+            continue  # two arrays that own their memory cannot overlap
+        if np.shares_memory(out, array):
             raise ValueError(f"{name} must not overlap {what}")
     return out
 
@@ -354,7 +365,7 @@ def _check_in_place(array: Any, name: str, param: Any) -> None:
 
 
 def _loss(
-    loss: str, name: str, y: ArrayLike, target: ArrayLike, options: tuple[str, int], out: Float32 | None
+    loss: str, name: str, y: ArrayLike, target: ArrayLike, options: tuple[str, str, int], out: Float32 | None
 ) -> tuple[float, Float32]:
     y, target = _matrix(y, name), _matrix(target, "target")
     if target.shape != y.shape:

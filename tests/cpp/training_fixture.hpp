@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -15,16 +16,25 @@
 #include "core/trainer.hpp"
 #include "cpu/cpu.hpp"
 #include "device/contract.hpp"
+#include "device/cuda_library.hpp"
 #include "reference_device.hpp"
 
 namespace fixture {
 
 using namespace isthmus;
 
+// Where ISTHMUS_CUDA_LIBRARY names a library, which may be the emulator's, its first device; else null.
+inline const Device* cuda_device_to_test() {
+    const char* const library = std::getenv("ISTHMUS_CUDA_LIBRARY");
+    return library != nullptr && *library != '\0' ? &cuda_device(0) : nullptr;
+}
+
 // One test body for every device. The reference comes first: what fails there is the trainer's fault.
 inline std::vector<const Device*> devices() {
     static const reference::ReferenceDevice reference_device;
-    return {&reference_device, &cpu::device()};
+    std::vector<const Device*> all{&reference_device, &cpu::device()};
+    if (const Device* const cuda = cuda_device_to_test()) all.push_back(cuda);
+    return all;
 }
 
 // Uniform in [low, high); splitmix64, so that no test rests on the package's own random numbers.

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests compare with, and how: tolerances, bits, models that start from given weights, fresh interpreters."""
+"""What the tests compare with, and how: device, tolerances, bits, models that start from given weights, fresh
+interpreters.
+
+ISTHMUS_TEST_DEVICE names the device that the tests are run on, here and in the interpreters that they start. It becomes
+the default of every argument ``device``, so that test bodies need not name it; without it CUDA is hidden, so that
+``"auto"`` is the CPU on every machine.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import isthmus
+import isthmus.kernels
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
+
+
+def _make_default(device: str) -> None:
+    for name in isthmus.kernels.__all__:
+        getattr(isthmus.kernels, name).__kwdefaults__["device"] = device
+    isthmus.Autoencoder.__init__.__kwdefaults__["device"] = device
+    for function in (isthmus.Autoencoder.load, isthmus.Autoencoder.from_bytes):
+        assert function.__func__.__defaults__ == ("auto",)
+        function.__func__.__defaults__ = (device,)
+
+
+if DEVICE == "cpu":
+    os.environ["ISTHMUS_CUDA_LIBRARY"] = ""  # read when a device is first asked for
+else:
+    _make_default(DEVICE)
 
 Weights = Sequence[NDArray[np.float32]]
 

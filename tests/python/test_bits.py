@@ -17,6 +17,8 @@ from checks import assert_same_bits, bits, layouts, run_python
 from isthmus import Autoencoder, _core
 from numpy.typing import NDArray
 
+pytestmark = pytest.mark.every_device
+
 F32 = NDArray[np.float32]
 
 # (features, encoder, batch): smaller than any tile; one vector; widths that cross vectors and tiles.
@@ -43,6 +45,7 @@ def build(network: str, **parameters: Any) -> tuple[Autoencoder, F32]:
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("network", NETWORKS)
 def test_threads(isa: str, network: str) -> None:
     fitted = []
@@ -58,6 +61,7 @@ def test_threads(isa: str, network: str) -> None:
             assert_same_bits(a, b)
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("loss", _core.losses())
 @pytest.mark.parametrize("optimizer", _core.optimizers())
 def test_threads_for_every_loss_and_optimizer(loss: str, optimizer: str) -> None:
@@ -95,6 +99,7 @@ print(hashlib.sha256(bits(model.fit(x))).hexdigest())
     assert a == b == hashlib.sha256(bits(model.fit(x))).hexdigest() + "\n"
 
 
+@pytest.mark.cpu_only
 def test_the_environment_variable_chooses_the_instruction_set(isa: str) -> None:
     code = "from isthmus import _core; print(_core.instruction_set())"
     assert run_python(code, env={"ISTHMUS_ISA": isa}).strip() == isa

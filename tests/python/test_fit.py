@@ -9,6 +9,8 @@ from checks import assert_same_bits, bits, random_weights, start_from
 from isthmus import Autoencoder, DivergenceError
 from numpy.typing import NDArray
 
+pytestmark = pytest.mark.every_device
+
 
 @pytest.fixture
 def x(rng: np.random.Generator) -> NDArray[np.float32]:

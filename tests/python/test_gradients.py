@@ -14,6 +14,8 @@ from isthmus import Autoencoder, _core
 from numpy.typing import NDArray
 from twin import ACTIVATIONS, LOSSES, Activation, Network, default_output, finite_differences
 
+pytestmark = pytest.mark.every_device
+
 # Float32 gradients against float64 ones; central differences are good to about 1e-9 here, so that the same bound holds.
 TOLERANCE = 1e-5
 

@@ -18,6 +18,8 @@ from isthmus import _core, kernels
 from numpy.typing import NDArray
 from twin import ACTIVATIONS, LOSSES, Rule, dense, dense_backward_input, dense_backward_weight
 
+pytestmark = pytest.mark.every_device
+
 F32 = NDArray[np.float32]
 SIZES = (1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 LARGE = [(3, 129, 131), (128, 784, 128), (257, 129, 127), (65, 1025, 33), (1100, 33, 65), (2, 2049, 515)]
@@ -260,6 +262,7 @@ def test_layouts_give_the_same_bits(isa: str, rng: np.random.Generator) -> None:
         assert_same_bits(kernels.activation_backward(dzs, dzs, "gelu"), kernels.activation_backward(dz, dz, "gelu"))
 
 
+@pytest.mark.cpu_only
 @pytest.mark.parametrize("n_threads", [2, 3, 4, 7])
 def test_threads_give_the_same_bits(isa: str, n_threads: int, rng: np.random.Generator) -> None:
     x, w = rng.standard_normal((200, 77)).astype(np.float32), rng.standard_normal((123, 77)).astype(np.float32)
@@ -290,7 +293,7 @@ X, W, B = np.ones((3, 4), np.float32), np.ones((5, 4), np.float32), np.ones(5, n
     (lambda: kernels.dense_forward(X, W, B, out=np.empty((3, 5))), "out"),
     (lambda: kernels.dense_forward(X, W, B, precision="tf32"), "precision"),
     (lambda: kernels.dense_forward(X, W, B, n_threads=0), "n_threads"),
-    (lambda: kernels.dense_forward(X, W, B, device="cuda"), "device|cuda"),
+    pytest.param(lambda: kernels.dense_forward(X, W, B, device="cuda"), "cuda", marks=pytest.mark.cpu_only),
     (lambda: kernels.dense_forward("text", W, B), "x"),
     (lambda: kernels.dense_backward_input(X, W), "weight|dz"),
     (lambda: kernels.dense_backward_weight(X, np.ones((4, 5), np.float32)), "dz"),

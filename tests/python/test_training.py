@@ -13,6 +13,8 @@ from isthmus import Autoencoder, _core
 from numpy.typing import NDArray
 from twin import ACTIVATIONS, LOSSES, Network, Rule, Trainer, default_output
 
+pytestmark = pytest.mark.every_device
+
 # 50 steps of float32 against float64. A kink (relu, mae) may be passed on different sides by a rounding error.
 SMOOTH, KINKED = 1e-5, 1e-4
 

@@ -64,12 +64,53 @@ def examine() -> dict[str, dict[str, Any]]:
             "cgroup_quota": _cgroup_quota(),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
         },
-        "gpu": {"cuda": "none: this build has no GPU part"},
+        "gpu": _gpu(),
         "import": {
             "seconds_after_numpy": round(_import_seconds(), 4),
             "location": str(Path(isthmus.__file__).parent),
         },
     }
+
+
+def _gpu() -> dict[str, Any]:
+    """From the build to the card, so that the first line that says none says why there is none."""
+    cuda = _core.cuda()
+    built = f"CUDA {cuda['built_with']}" if cuda["built_with"] else "without CUDA"
+    return {
+        "built_with": built,
+        "library": f"none: {cuda['library_error']}" if cuda["library_error"] else cuda["library"],
+        "driver_needed": cuda["driver_needed"] or "none: there is no CUDA part",
+        "driver": _driver(cuda),
+        "devices": [
+            f"cuda:{ordinal}: {gpu['name']}, compute capability {gpu['compute_capability']}, "
+            f"{gpu['memory'] / 2**30:.1f} GiB"
+            for ordinal, gpu in enumerate(cuda["gpus"])
+        ]
+        or "none",
+        "auto_takes": cuda["auto"],
+        "because": _because(cuda),
+        "ISTHMUS_CUDA_LIBRARY": os.environ.get("ISTHMUS_CUDA_LIBRARY", "not set"),
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
+    }
+
+
+def _because(cuda: dict[str, Any]) -> str:
+    reason: str | None = cuda["auto_because"]
+    if reason is None:
+        return "it is the first GPU"
+    return "there is no library, as above" if reason == cuda["library_error"] else reason
+
+
+def _driver(cuda: dict[str, Any]) -> str:
+    """Version of the kernel's module, and the newest CUDA that it runs."""
+    if cuda["driver"] is None:
+        return f"none: {cuda['driver_error']}"
+    try:
+        version = Path("/sys/module/nvidia/version").read_text().strip()
+    except OSError:
+        version = "of unknown version"  # the module is not there to be seen, as under WSL
+    error = f"; {cuda['driver_error']}" if cuda["driver_error"] else ""
+    return f"{version}, for CUDA {cuda['driver']} and older{error}"
 
 
 def _version(distribution: str) -> str:

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that is not a product, queued on a stream. All pointers are to device memory; matrices of the device's own
+// have a stride that is a multiple of four floats, and begin at one of 16 bytes.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/progress.hpp"
+#include "device/contract.hpp"
+#include "math/optimizers.hpp"
+
+namespace isthmus::cuda {
+
+// Blocks of a kernel that has n things to do, 256 at a time, each block as often as it takes.
+inline unsigned blocks_for(std::int64_t n) {
+    return static_cast<unsigned>(std::min<std::int64_t>((n + 255) / 256, 2048));
+}
+
+// ---- rows ---------------------------------------------------------------------------------------------------------
+
+// Rows of a batch on the device. Row r of the batch stands at row first + position[r], or first + r without positions.
+struct BatchRows {
+    const float* inputs = nullptr;
+    const float* targets = nullptr;  // the inputs, where there are none
+    std::int64_t stride = 0;         // of both; the floats between rows are 0
+    const float* weights = nullptr;  // 1 where there are none
+    const std::int64_t* positions = nullptr;
+    const std::int64_t* numbers = nullptr;  // row numbers that key the noise
+    std::int64_t first = 0;
+};
+
+// x (count, cols) = the batch's inputs, corrupted by the noise; the columns up to the stride become 0.
+struct GatherArgs {
+    BatchRows rows;
+    std::int64_t count, cols;
+    Noise noise;
+    float* x;
+    std::int64_t x_stride;
+};
+void gather(const GatherArgs& args, cudaStream_t stream);
+
+// ---- loss ---------------------------------------------------------------------------------------------------------
+
+// For each row r of y (rows, cols): errors[r] = e_r, and where dz is given dz = weight_r / divisor * d loss / d y *
+// act'(kept), and where values is given each element's loss. kept is y or z, of the stride of y; it may be dz.
+//
+// Where progress is given, errors[r] = w_r e_r, and their sum, in a fixed tree, is the step's loss or, unless `opens`,
+// is added to it. A step that has diverged is marked where it `closes`; after that nothing is written any more.
+struct LossArgs {
+    Loss loss;
+    Activation activation;
+    std::int64_t rows, cols;
+    const float* y;
+    std::int64_t y_stride;
+    BatchRows batch;
+    const float* kept;
+    float divisor;
+    float* dz;
+    double* errors;
+    float* values;
+    std::int64_t values_stride;
+    Progress* progress;
+    std::int64_t step;
+    bool opens, closes;
+};
+void loss(const LossArgs& args, cudaStream_t stream);
+
+// ---- update ---------------------------------------------------------------------------------------------------------
+
+// progress->clip_factor for a gradient of n floats, a multiple of 4, that is still to be multiplied by scale. partials
+// holds kNormBlocks numbers.
+inline constexpr int kNormBlocks = 256;
+struct NormArgs {
+    const float* gradient;
+    std::int64_t n;
+    float scale;
+    double clip_norm;
+    double* partials;
+    Progress* progress;
+};
+void clip_factor(const NormArgs& args, cudaStream_t stream);
+
+// In place on n floats, a multiple of 4, all aligned to 16 bytes. Where progress is given the gradient is multiplied by
+// its clip factor if `clipped`, nothing happens once a step has diverged, and `step` is marked when a parameter or
+// second moment is not finite afterwards.
+struct UpdateArgs {
+    Optimizer optimizer;
+    math::UpdateConstants constants;
+    float scale;
+    bool clipped;
+    float* param;
+    const float* gradient;
+    float* m;
+    float* v;
+    std::int64_t n;
+    Progress* progress;
+    std::int64_t step;
+};
+void update(const UpdateArgs& args, cudaStream_t stream);
+
+// ---- activations on their own, on n floats without gaps ------------------------------------------------------------
+
+void activation_forward(Activation activation, std::int64_t n, const float* z, float* y, cudaStream_t stream);
+// dz = dy * act'(z)
+void activation_backward(Activation activation, std::int64_t n, const float* z, const float* dy, float* dz,
+                         cudaStream_t stream);
+
+}  // namespace isthmus::cuda

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes of the sums of a product: see gemm.cuh for when start and finish are called.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/gemm.cuh"
+#include "math/activations.hpp"
+
+namespace isthmus::cuda {
+
+// Where a run of outputs lies in a row-major matrix.
+struct Output {
+    Output(float* matrix, std::int64_t row_stride)
+        : data(matrix),
+          stride(row_stride),
+          aligned(reinterpret_cast<std::uintptr_t>(matrix) % 16 == 0 && row_stride % 4 == 0) {}
+
+    // The first `valid` of the values that stand at (m, n); 0 for the rest.
+    template <int kRun>
+    __device__ __forceinline__ void load(int m, int n, int valid, float (&values)[kRun]) const {
+        const float* from = data + m * stride + n;
+        if constexpr (kRun == 4) {
+            load_four(from, valid, aligned, values);
+        } else {
+#pragma unroll
+            for (int j = 0; j < kRun; ++j) values[j] = j < valid ? from[j] : 0.0F;
+        }
+    }
+
+    template <int kRun>
+    __device__ __forceinline__ void store(int m, int n, int valid, const float (&values)[kRun]) const {
+        float* to = data + m * stride + n;
+        if constexpr (kRun == 4) {
+            if (aligned && valid >= 4) {
+                *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
+                return;
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < kRun; ++j) {
+            if (j < valid) to[j] = values[j];
+        }
+    }
+
+    float* data;
+    std::int64_t stride;
+    bool aligned;
+};
+
+// Sums that begin at 0 and have no sum of a beside them.
+struct PlainSums {
+    static constexpr bool kOverRows = false;
+    template <int kRun>
+    __device__ __forceinline__ void start(int, int, int, float (&)[kRun]) const {}
+};
+
+// y = act(sum + bias); z = sum + bias is kept where the derivative will want it.
+template <class Act>
+struct BiasActivation : PlainSums {
+    BiasActivation(const float* b, Output out, float* kept) : bias(b), y(out), z(kept, out.stride) {}
+
+    template <int kRun>
+    __device__ __forceinline__ void finish(int m, int n, int valid, float (&values)[kRun]) const {
+        if (valid <= 0) return;
+#pragma unroll
+        for (int j = 0; j < kRun; ++j) {
+            if (bias != nullptr && j < valid) values[j] += bias[n + j];
+        }
+        if (Act::needs_z && z.data != nullptr) z.store(m, n, valid, values);
+#pragma unroll
+        for (int j = 0; j < kRun; ++j) values[j] = Act::forward(values[j]);
+        y.store(m, n, valid, values);
+    }
+
+    const float* bias;
+    Output y;
+    Output z;
+};
+
+// dz = sum * act'(y or z of the layer below), which may stand where dz goes.
+template <class Act>
+struct TimesDerivative : PlainSums {
+    TimesDerivative(Output y_or_z, Output out) : kept(y_or_z), dz(out) {}
+
+    template <int kRun>
+    __device__ __forceinline__ void finish(int m, int n, int valid, float (&values)[kRun]) const {
+        if (valid <= 0) return;
+        if constexpr (Act::id != Activation::linear) {
+            float y[kRun];
+            kept.load(m, n, valid, y);
+#pragma unroll
+            for (int j = 0; j < kRun; ++j) values[j] *= Act::derivative(y[j]);
+        }
+        dz.store(m, n, valid, values);
+    }
+
+    Output kept;
+    Output dz;
+};
+
+// dw = sum, or dw + sum as the chain that dw began; db likewise the sum of dz over the rows.
+struct WeightGradient {
+    static constexpr bool kOverRows = true;
+
+    template <int kRun>
+    __device__ __forceinline__ void start(int m, int n, int valid, float (&values)[kRun]) const {
+        if (accumulate && valid > 0) dw.load(m, n, valid, values);
+    }
+    template <int kRun>
+    __device__ __forceinline__ void finish(int m, int n, int valid, const float (&values)[kRun]) const {
+        if (valid > 0) dw.store(m, n, valid, values);
+    }
+    __device__ __forceinline__ float* sum_of_a(int m) const { return db != nullptr ? db + m : nullptr; }
+    __device__ __forceinline__ float first_sum(const float* sum) const { return accumulate ? *sum : 0.0F; }
+
+    // Parts stand one after another, each (out, in) and of the stride of dw.
+    template <int kRun>
+    __device__ __forceinline__ void put_part(int part, int m, int n, int valid, const float (&values)[kRun]) const {
+        if (valid > 0) parts.store(part * out + m, n, valid, values);
+    }
+    template <int kRun>
+    __device__ __forceinline__ void add_part(int part, int m, int n, int valid, float (&values)[kRun]) const {
+        const volatile float* const from = parts.data + (part * out + m) * parts.stride + n;
+#pragma unroll
+        for (int j = 0; j < kRun; ++j) {
+            if (j < valid) values[j] += from[j];
+        }
+    }
+    __device__ __forceinline__ void put_bias_part(int part, int m, float sum) const {
+        bias_parts[part * out + m] = sum;
+    }
+    __device__ __forceinline__ float sum_of_bias_parts(int count, int m, const float* first) const {
+        const volatile float* const from = bias_parts + m;
+        float sum = first_sum(first);
+        for (int part = 0; part < count; ++part) sum += from[part * out];
+        return sum;
+    }
+
+    Output dw;
+    float* db;
+    bool accumulate;
+    int part_k;
+    int out;
+    Output parts;
+    float* bias_parts;
+    unsigned* arrived;
+};
+
+}  // namespace isthmus::cuda

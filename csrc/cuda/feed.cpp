@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/feed.hpp"
+
+#include <algorithm>
+
+namespace isthmus::cuda {
+
+// ---- held ---------------------------------------------------------------------------------------------------------
+
+HeldRows::HeldRows(const RowSource& source, PinnedPair<float>& pinned, cudaStream_t stream)
+    : stride_(row_stride(source.inputs.cols)),
+      inputs_(source.rows() * stride_),
+      targets_(source.targets ? source.rows() * stride_ : 0),
+      weights_(source.weights ? source.rows() : 0) {
+    const Drain drain(stream);
+    upload(source.inputs, inputs_.data(), stride_, pinned, stream);
+    if (source.targets) upload(*source.targets, targets_.data(), stride_, pinned, stream);
+    if (source.weights) upload({source.weights, source.rows(), 1, 1}, weights_.data(), 1, pinned, stream);
+    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+}
+
+std::int64_t HeldRows::bytes(const RowSource& source) {
+    const std::int64_t matrices = source.targets ? 2 : 1;
+    const std::int64_t weights = source.weights ? 1 : 0;
+    return source.rows() * (matrices * row_stride(source.inputs.cols) + weights) * std::int64_t{sizeof(float)};
+}
+
+BatchRows HeldRows::rows(std::int64_t first) const {
+    BatchRows rows;
+    rows.inputs = inputs_.data();
+    rows.targets = targets_.size() > 0 ? targets_.data() : inputs_.data();
+    rows.stride = stride_;
+    rows.weights = weights_.data();
+    rows.first = first;
+    return rows;
+}
+
+HeldFeed::HeldFeed(const HeldRows& held, std::int64_t first, std::span<const std::int64_t> numbers, std::int64_t piece,
+                   NumberBuffers& buffers, cudaStream_t stream)
+    : held_(held),
+      first_(first),
+      numbers_(numbers),
+      most_(std::min(static_cast<std::int64_t>(numbers.size()), std::max(piece, std::int64_t{1} << 16))),
+      buffers_(buffers),
+      stream_(stream) {
+    buffers_.device.grow(most_);
+}
+
+BatchRows HeldFeed::next(std::int64_t count) {
+    if (at_ + count > end_) {
+        // The copy waits in the stream for the kernels that read what it overwrites.
+        begin_ = at_;
+        end_ = std::min(begin_ + most_, static_cast<std::int64_t>(numbers_.size()));
+        std::copy(numbers_.begin() + begin_, numbers_.begin() + end_, buffers_.pinned.take(end_ - begin_));
+        buffers_.pinned.copy(buffers_.device.data(), end_ - begin_, stream_);
+    }
+    BatchRows rows = held_.rows(first_);
+    rows.positions = rows.numbers = buffers_.device.data() + (at_ - begin_);
+    at_ += count;
+    return rows;
+}
+
+// ---- streamed -----------------------------------------------------------------------------------------------------
+
+StreamedFeed::StreamedFeed(const RowSource& source, std::span<const std::int64_t> numbers, std::int64_t piece,
+                           cudaStream_t stream)
+    : source_(source), left_(numbers), piece_(piece), stream_(stream) {
+    const std::int64_t bytes =
+        HeldRows::bytes({{nullptr, piece, source.inputs.cols, 0}, source.targets, source.weights});
+    for (Slot& slot : slots_) {
+        slot.rows = DeviceArray<float>(bytes / std::int64_t{sizeof(float)});
+        slot.numbers = DeviceArray<std::int64_t>(piece);
+    }
+}
+
+BatchRows StreamedFeed::next(std::int64_t count) {
+    const std::int64_t stride = row_stride(source_.inputs.cols);
+    const std::int64_t inputs = count * stride;
+    const std::int64_t targets = source_.targets ? inputs : 0;
+    const std::int64_t size = inputs + targets + (source_.weights ? count : 0);
+
+    Slot& slot = slots_[next_];
+    float* const packed = pinned_rows_.take(size);
+    std::int64_t* const numbers = pinned_numbers_.take(count);
+    for (std::int64_t r = 0; r < count; ++r) {
+        const std::int64_t number = numbers[r] = left_[static_cast<std::size_t>(r)];
+        pack_row(source_.inputs.row(number), source_.inputs.cols, stride, packed + r * stride);
+        if (source_.targets) {
+            pack_row(source_.targets->row(number), source_.inputs.cols, stride, packed + inputs + r * stride);
+        }
+        if (source_.weights) packed[inputs + targets + r] = source_.weights[number];
+    }
+    left_ = left_.subspan(static_cast<std::size_t>(count));
+    slot.released.hold_back(copies_);
+    pinned_rows_.copy(slot.rows.data(), size, copies_);
+    pinned_numbers_.copy(slot.numbers.data(), count, copies_);
+    slot.copied.record(copies_);
+    slot.copied.hold_back(stream_);
+
+    BatchRows rows;
+    rows.inputs = slot.rows.data();
+    rows.targets = source_.targets ? slot.rows.data() + inputs : rows.inputs;
+    rows.stride = stride;
+    rows.weights = source_.weights ? slot.rows.data() + inputs + targets : nullptr;
+    rows.numbers = slot.numbers.data();
+    return rows;
+}
+
+void StreamedFeed::release() {
+    slots_[next_].released.record(stream_);
+    next_ ^= 1U;
+}
+
+}  // namespace isthmus::cuda

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/inference.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "cuda/feed.hpp"
+#include "cuda/passes.hpp"
+#include "cuda/transfer.hpp"
+
+namespace isthmus::cuda {
+
+std::unique_ptr<Lane> LanePool::take() {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!free_.empty()) {
+            std::unique_ptr<Lane> lane = std::move(free_.back());
+            free_.pop_back();
+            return lane;
+        }
+    }
+    return std::make_unique<Lane>();
+}
+
+void LanePool::give(std::unique_ptr<Lane> lane) noexcept {
+    try {
+        const std::lock_guard lock(mutex_);
+        free_.push_back(std::move(lane));
+    } catch (...) {  // no memory for the list: then the lane is freed
+    }
+}
+
+namespace {
+
+// Two lanes in turn; a lane's block is brought home before the lane takes another, and at the end.
+class TwoLanes {
+public:
+    TwoLanes(LanePool& pool, bool both) : pool_(pool) {
+        lanes_[0] = pool.take();
+        if (both) lanes_[1] = pool.take();
+    }
+    ~TwoLanes() {
+        for (std::unique_ptr<Lane>& lane : lanes_) {
+            if (!lane) continue;
+            {
+                const Drain drain(lane->stream);
+            }
+            pool_.give(std::move(lane));
+        }
+    }
+    TwoLanes(const TwoLanes&) = delete;
+    TwoLanes& operator=(const TwoLanes&) = delete;
+
+    // start(lane, first row, rows) queues a block; finish(lane, first row, rows), called in order once the lane's
+    // stream is done, takes its results.
+    template <class Start, class Finish>
+    void for_each_block(std::int64_t rows, std::int64_t block, Start&& start, Finish&& finish) {
+        std::int64_t home = 0;  // the first row that is not yet brought home
+        unsigned next = 0;
+        const auto bring_home = [&](std::int64_t end) {
+            for (; home < end; home += block) {
+                Lane& lane = *lanes_[static_cast<std::size_t>(home / block % 2)];
+                lane.stream.synchronize();
+                finish(lane, home, std::min(block, rows - home));
+            }
+        };
+        for (std::int64_t row = 0; row < rows; row += block, next ^= 1U) {
+            bring_home(row - block);
+            start(*lanes_[next], row, std::min(block, rows - row));
+        }
+        bring_home(rows);
+    }
+
+private:
+    LanePool& pool_;
+    std::unique_ptr<Lane> lanes_[2];
+};
+
+// Packs rows for the device. False when a value is not finite.
+bool pack_finite(MatrixView rows, std::int64_t first, std::int64_t count, std::int64_t stride, float* to) {
+    constexpr std::uint32_t kExponent = 0x7f800000U;
+    std::uint32_t bad = 0;
+    for (std::int64_t r = 0; r < count; ++r) {
+        const float* const row = rows.row(first + r);
+        pack_row(row, rows.cols, stride, to + r * stride);
+        for (std::int64_t j = 0; j < rows.cols; ++j) {
+            bad |= (std::bit_cast<std::uint32_t>(row[j]) & kExponent) == kExponent ? 1U : 0U;
+        }
+    }
+    return bad == 0;
+}
+
+void unpack(const float* from, std::int64_t stride, MutableMatrixView to, std::int64_t first, std::int64_t count) {
+    for (std::int64_t r = 0; r < count; ++r) {
+        std::memcpy(to.row(first + r), from + r * stride, static_cast<std::size_t>(to.cols) * sizeof(float));
+    }
+}
+
+// Layers [first_op, last_op) of `count` rows at x, with the activations of training or of inference. Returns the
+// output, in ping or pong.
+const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
+                        const float* x, std::int64_t count, Lane& lane) {
+    const std::int64_t size = count * inference.network.widest_stride();
+    lane.ping.grow(size);
+    lane.pong.grow(size);
+    float* y = lane.ping.data();
+    float* other = lane.pong.data();
+    for (std::size_t i = first_op; i < last_op; ++i) {
+        const Layer& layer = inference.network.layers()[i];
+        run_layer(layer, training ? layer.training_activation : layer.activation, inference.params, count, x, y,
+                  nullptr, inference.limits, lane.stream);
+        x = y;
+        std::swap(y, other);
+    }
+    return x;
+}
+
+}  // namespace
+
+bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    const std::int64_t in_stride = row_stride(rows.cols);
+    const std::int64_t out_stride = row_stride(out.cols);
+    const std::int64_t block = block_rows(network.widest_stride());
+    TwoLanes lanes(pool, rows.rows > block);
+    bool finite = true;
+    lanes.for_each_block(
+        rows.rows, block,
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            lane.packed.grow(count * std::max(in_stride, out_stride));
+            lane.input.grow(count * in_stride);
+            finite &= pack_finite(rows, first, count, in_stride, lane.packed.data());
+            copy_async(lane.input.data(), lane.packed.data(), count * in_stride, lane.stream);
+            const float* const y = run_layers(*this, first_op, last_op, false, lane.input.data(), count, lane);
+            copy_async(lane.packed.data(), y, count * out_stride, lane.stream);
+        },
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            unpack(lane.packed.data(), out_stride, out, first, count);
+        });
+    return finite;
+}
+
+void Inference::row_errors(const RowSource& source, std::span<double> errors,
+                           std::optional<MutableMatrixView> per_feature) const {
+    const std::int64_t stride = row_stride(network.n_features());
+    const std::int64_t block = block_rows(network.widest_stride());
+    const auto* const held = static_cast<const HeldRows*>(source.resident.get());
+    const auto bring = [&](Lane& lane, MatrixView rows, std::int64_t first, std::int64_t count, float* packed,
+                           DeviceArray<float>& to) {
+        to.grow(count * stride);
+        for (std::int64_t r = 0; r < count; ++r) pack_row(rows.row(first + r), rows.cols, stride, packed + r * stride);
+        copy_async(to.data(), packed, count * stride, lane.stream);
+    };
+    TwoLanes lanes(pool, source.rows() > block);
+    lanes.for_each_block(
+        source.rows(), block,
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            BatchRows rows;
+            lane.packed.grow(2 * count * stride);
+            if (held != nullptr) {
+                rows = held->rows(source.resident_row + first);
+                rows.weights = nullptr;
+            } else {
+                bring(lane, source.inputs, first, count, lane.packed.data(), lane.input);
+                rows.inputs = rows.targets = lane.input.data();
+                rows.stride = stride;
+                if (source.targets) {
+                    bring(lane, *source.targets, first, count, lane.packed.data() + count * stride, lane.target);
+                    rows.targets = lane.target.data();
+                }
+            }
+            const std::size_t n_layers = network.layers().size();
+            const float* const y = run_layers(*this, 0, n_layers, true, rows.inputs + rows.first * stride, count, lane);
+            lane.errors.grow(count);
+            lane.row_errors.grow(count);
+            LossArgs args{};
+            args.loss = network.loss();
+            args.activation = Activation::linear;  // no gradient is asked for
+            args.rows = count;
+            args.cols = network.n_features();
+            args.y = args.kept = y;
+            args.y_stride = stride;
+            args.batch = rows;
+            args.divisor = 1.0F;
+            args.errors = lane.errors.data();
+            if (per_feature) {
+                lane.values.grow(count * stride);
+                args.values = lane.values.data();
+                args.values_stride = stride;
+            }
+            loss(args, lane.stream);
+            copy_async(lane.row_errors.data(), lane.errors.data(), count, lane.stream);
+            if (per_feature) copy_async(lane.packed.data(), lane.values.data(), count * stride, lane.stream);
+        },
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            std::copy_n(lane.row_errors.data(), count, errors.begin() + first);
+            if (per_feature) unpack(lane.packed.data(), stride, *per_feature, first, count);
+        });
+}
+
+}  // namespace isthmus::cuda

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <vector>
+
+#include "cuda/feed.hpp"
+
+namespace isthmus::cuda {
+
+namespace {
+
+std::int64_t free_bytes() {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return static_cast<std::int64_t>(free);
+}
+
+}  // namespace
+
+CudaModel::CudaModel(int ordinal, const Limits& limits, const Program& program)
+    : ordinal_(ordinal), limits_(limits), network_(program), state_(state_size()) {
+    write({});
+}
+
+CudaModel::~CudaModel() = default;
+
+Parameters CudaModel::parameters() const {
+    float* const params = state_.data();
+    return {params, params + network_.flat_size(), params + 2 * network_.flat_size()};
+}
+
+void CudaModel::write(const Tensors& tensors) {
+    const OnDevice device(ordinal_);
+    const Drain drain(stream_);
+    float* to = state_.data();
+    for (const std::vector<float>* from : {&tensors.params, &tensors.m, &tensors.v}) {
+        if (from->empty()) {
+            zero_async(to, network_.flat_size(), stream_);
+        } else {
+            copy_async(to, from->data(), network_.flat_size(), stream_);
+        }
+        to += network_.flat_size();
+    }
+    stream_.synchronize();
+}
+
+void CudaModel::read(Tensors& tensors) const {
+    const OnDevice device(ordinal_);
+    const Drain drain(stream_);
+    const float* from = state_.data();
+    for (std::vector<float>* to : {&tensors.params, &tensors.m, &tensors.v}) {
+        to->resize(static_cast<std::size_t>(network_.flat_size()));
+        copy_async(to->data(), from, network_.flat_size(), stream_);
+        from += network_.flat_size();
+    }
+    stream_.synchronize();
+}
+
+void CudaModel::keep() {
+    const OnDevice device(ordinal_);
+    kept_.grow(state_size());
+    copy_async(kept_.data(), state_.data(), state_size(), stream_);
+}
+
+void CudaModel::rollback() {
+    const OnDevice device(ordinal_);
+    copy_async(state_.data(), kept_.data(), state_size(), stream_);
+    stream_.synchronize();  // others read the parameters on streams of their own
+}
+
+std::shared_ptr<const void> CudaModel::hold(const RowSource& source) const {
+    const OnDevice device(ordinal_);
+    const std::lock_guard lock(holding_);
+    if (!fits(HeldRows::bytes(source), free_bytes())) return nullptr;
+    try {
+        return std::make_shared<const HeldRows>(source, pinned_, stream_);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::memory) throw;
+        return nullptr;  // what was free is in pieces
+    }
+}
+
+Totals CudaModel::train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
+                        Stop& stop) {
+    const OnDevice device(ordinal_);
+    const std::int64_t batch = std::min(range.batch_size, static_cast<std::int64_t>(range.rows.size()));
+    const std::int64_t piece = std::min(batch, piece_rows(network_.floats_a_row(), limits_));
+    if (!range_buffers_) {
+        auto buffers = std::make_unique<RangeBuffers>(network_.flat_size());
+        // The gaps between parameters stay 0, as a norm and an update want them.
+        zero_async(buffers->gradient.data(), network_.flat_size(), stream_);
+        range_buffers_ = std::move(buffers);
+    }
+    if (!workspace_ || workspace_->rows < piece) {
+        workspace_.reset();
+        workspace_ = std::make_unique<Workspace>(network_, piece, stream_);
+    }
+    std::shared_ptr<const void> resident = source.resident;
+    const std::int64_t first = resident ? source.resident_row : 0;
+    if (!resident) resident = hold(source);
+    std::unique_ptr<Feed> feed;
+    if (resident) {
+        feed = std::make_unique<HeldFeed>(*static_cast<const HeldRows*>(resident.get()), first, range.rows, piece,
+                                          range_buffers_->numbers, stream_);
+    } else {
+        feed = std::make_unique<StreamedFeed>(source, range.rows, piece, stream_);
+    }
+    const Drain drain(stream_);
+    StepLoop loop(network_, limits_, parameters(), source, range, rule, reducer, stop, *feed, *workspace_, piece,
+                  *range_buffers_, stream_);
+    return loop.run();
+}
+
+Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const {
+    const OnDevice device(ordinal_);
+    const std::int64_t n = source.rows();
+    const std::int64_t piece = std::min(n, piece_rows(network_.floats_a_row(), limits_));
+    std::vector<std::int64_t> numbers(static_cast<std::size_t>(n));
+    std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
+
+    const Stream stream;
+    const Workspace work(network_, piece, stream);
+    const DeviceArray<float> gradient(network_.flat_size());
+    const DeviceArray<Progress> progress(1);
+    Progress sums;
+    StreamedFeed feed(source, numbers, piece, stream);
+    const Drain drain(stream);
+    copy_async(progress.data(), &sums, 1, stream);
+    zero_async(gradient.data(), network_.flat_size(), stream);
+    const BatchGradient batch{network_, limits_, work, state_.data(), gradient.data(), progress.data(), stream};
+    for (std::int64_t row = 0; row < n; row += piece) {
+        const std::int64_t count = std::min(piece, n - row);
+        const BatchGradient::Piece rows{feed.next(count), count, Noise{}, 0, row == 0, row + count == n};
+        batch.forward(rows);
+        feed.release();
+        batch.backward(rows);
+    }
+    copy_async(flat.data(), gradient.data(), network_.flat_size(), stream);
+    copy_async(&sums, progress.data(), 1, stream);
+    stream.synchronize();
+
+    Totals totals;
+    totals.steps_done = 1;
+    totals.loss_sum = sums.step_loss;
+    for (std::int64_t row = 0; row < n; ++row) totals.weight_sum += source.weight(row);
+    return totals;
+}
+
+Inference CudaModel::inference() const { return {network_, limits_, state_.data(), lanes_}; }
+
+bool CudaModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    const OnDevice device(ordinal_);
+    return inference().run(first_op, last_op, rows, out);
+}
+
+void CudaModel::row_errors(const RowSource& source, std::span<double> errors,
+                           std::optional<MutableMatrixView> per_feature) const {
+    const OnDevice device(ordinal_);
+    inference().row_errors(source, errors, per_feature);
+}
+
+}  // namespace isthmus::cuda

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// A compiled program on a CUDA device.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "cuda/buffer.hpp"
+#include "cuda/inference.hpp"
+#include "cuda/network.hpp"
+#include "cuda/passes.hpp"
+#include "cuda/plan.hpp"
+#include "cuda/stream.hpp"
+#include "cuda/training.hpp"
+#include "cuda/transfer.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus::cuda {
+
+class CudaModel final : public Model {
+public:
+    CudaModel(int ordinal, const Limits& limits, const Program& program);
+    ~CudaModel() override;
+
+    void write(const Tensors& tensors) override;
+    void read(Tensors& tensors) const override;
+    void keep() override;
+    void rollback() override;
+    std::shared_ptr<const void> hold(const RowSource& source) const override;
+    Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
+                 Stop& stop) override;
+    Totals gradient(const RowSource& source, std::span<float> flat) const override;
+    bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
+    void row_errors(const RowSource& source, std::span<double> errors,
+                    std::optional<MutableMatrixView> per_feature) const override;
+
+private:
+    // Of params, m and v, which lie one after another.
+    std::int64_t state_size() const { return 3 * network_.flat_size(); }
+    Parameters parameters() const;
+    Inference inference() const;
+
+    int ordinal_;
+    Limits limits_;
+    Network network_;
+    Stream stream_;
+    DeviceArray<float> state_;
+    DeviceArray<float> kept_;
+    std::unique_ptr<RangeBuffers> range_buffers_;  // the last train's
+    std::unique_ptr<Workspace> workspace_;         // likewise
+    mutable std::mutex holding_;                   // of what brings rows to be held
+    mutable PinnedPair<float> pinned_;
+    mutable LanePool lanes_;
+};
+
+}  // namespace isthmus::cuda

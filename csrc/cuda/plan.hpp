@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a network is run on a device: pure functions of shapes and of what the device has, tested without one.
+//
+// Every output of a product is one chain of fused multiply-adds over ascending k whatever its tile, so a tile is free
+// to depend on the rows: it never changes a bit. What can change bits depends on less: the parts of a weight gradient
+// on its shape, the piece of a batch on widths and on the device's memory.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+namespace isthmus::cuda {
+
+// Side of the square of outputs that a block of threads computes: 128, 64 or 32.
+enum class TileSize : std::uint8_t { large, medium, small };
+
+struct Limits {
+    int multiprocessors = 0;
+    std::int64_t memory = 0;            // of the device, in bytes
+    std::optional<TileSize> tile = {};  // the same for every product, for tests and measurements
+};
+
+inline constexpr std::int64_t side(TileSize tile) {
+    return tile == TileSize::large ? 128 : tile == TileSize::medium ? 64 : 32;
+}
+
+// The largest tile of which a product (rows, cols) has one for each multiprocessor: a large tile reads shared memory
+// least, but one that leaves multiprocessors idle is slower than several small ones.
+inline TileSize tile_for(std::int64_t rows, std::int64_t cols, const Limits& limits) {
+    if (limits.tile) return *limits.tile;
+    for (const TileSize tile : {TileSize::large, TileSize::medium}) {
+        const std::int64_t s = side(tile);
+        if ((rows + s - 1) / s * ((cols + s - 1) / s) >= limits.multiprocessors) return tile;
+    }
+    return TileSize::small;
+}
+
+// A weight gradient (out, in) sums over all rows of a batch; where it is small, blocks sum parts of the rows apart and
+// the last of them adds the parts in their order. The parts change bits, so they depend on the shape alone.
+struct RowParts {
+    std::int64_t count;
+    std::int64_t rows;  // of every part but perhaps the last
+};
+inline constexpr std::int64_t kPartBlocks = 128;  // that a small gradient is divided into, tiles times parts
+inline RowParts row_parts(std::int64_t rows, std::int64_t out, std::int64_t in) {
+    constexpr std::int64_t kFewest = 64;  // rows worth a block of their own
+    const std::int64_t s = side(TileSize::small);
+    const std::int64_t tiles = (out + s - 1) / s * ((in + s - 1) / s);
+    const std::int64_t count = std::max<std::int64_t>(1, std::min(kPartBlocks / tiles, rows / kFewest));
+    const std::int64_t part = ((rows + count - 1) / count + 15) / 16 * 16;
+    return {(rows + part - 1) / part, part};
+}
+// Floats that all parts of any gradient take, and those of its bias: (out, in) fills no more than its tiles.
+inline constexpr std::int64_t kPartFloats = kPartBlocks * side(TileSize::small) * side(TileSize::small);
+inline constexpr std::int64_t kBiasPartFloats = kPartBlocks * side(TileSize::small);
+
+// Rows of a batch that are taken through the network at a time, the rest of it after them: activations take 1 GB at
+// most, and a sixteenth of the device.
+inline std::int64_t piece_rows(std::int64_t floats_a_row, const Limits& limits) {
+    const std::int64_t floats = std::min(std::int64_t{1} << 28, limits.memory / 64);
+    return std::max<std::int64_t>(32, floats / floats_a_row);
+}
+
+// Rows that go through at inference at a time: 4 MB of the widest matrix, which copies at full speed and leaves copies
+// and products to overlap.
+inline std::int64_t block_rows(std::int64_t widest_stride) {
+    return std::clamp<std::int64_t>((std::int64_t{1} << 20) / widest_stride, 32, 65536);
+}
+
+// Steps between two looks at the device: few enough that a stop is seen within 2 x 50 GFLOP, at most 64 steps.
+inline std::int64_t steps_a_look(double flops_a_step) {
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(5e10 / flops_a_step), 1, 32);
+}
+
+// Whether rows of a source stay on the device while it is trained on: half of what is free is left for the rest.
+inline bool fits(std::int64_t bytes, std::int64_t free_bytes) { return bytes <= free_bytes / 2; }
+
+}  // namespace isthmus::cuda

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums in a fixed tree: the same bits whatever runs first.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/launch.hpp"
+
+namespace isthmus::cuda {
+
+inline constexpr unsigned kWholeWarp = 0xffffffffU;
+
+// The sum over the lanes of the warp, in every lane.
+__device__ __forceinline__ double sum_of_warp(double value) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kWholeWarp, value, lanes);
+    return value;
+}
+
+// The sum over the threads of a block of 256, in every thread. Called by all of them; `partials` holds 8 numbers of
+// shared memory, which may be used again behind a barrier.
+__device__ __forceinline__ double sum_of_block(double value, double* partials) {
+    value = sum_of_warp(value);
+    if (threadIdx.x % 32 == 0) partials[threadIdx.x / 32] = value;
+    __syncthreads();
+    double sum = 0.0;
+#pragma unroll
+    for (int warp = 0; warp < 8; ++warp) sum += partials[warp];
+    return sum;
+}
+
+// True in all threads of the block that comes here last of `blocks`, which then sees what every other wrote before,
+// read as volatile. Called by all threads; `arrived` is left at 0 for the next kernel; `last` is one number of shared
+// memory.
+__device__ __forceinline__ bool is_last_block(unsigned* arrived, unsigned blocks, unsigned* last) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        *last = atomicAdd(arrived, 1U) + 1 == blocks ? 1U : 0U;
+        if (*last != 0) *arrived = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return *last != 0;
+}
+
+// The sum of n numbers that other blocks wrote, in every thread of a block of 256.
+__device__ __forceinline__ double sum_of_written(const double* numbers, std::int64_t n, double* partials) {
+    const volatile double* const written = numbers;
+    double sum = 0.0;
+    for (std::int64_t i = threadIdx.x; i < n; i += 256) sum += written[i];
+    return sum_of_block(sum, partials);
+}
+
+}  // namespace isthmus::cuda

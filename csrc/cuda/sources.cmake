@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# The sources of the CUDA device, relative to csrc/cuda, for nvcc and for the emulator alike.
+set(ISTHMUS_CUDA_SOURCES
+  activation.cu
+  buffer.cpp
+  device.cpp
+  feed.cpp
+  forward.cu
+  gather.cu
+  inference.cpp
+  input_gradient.cu
+  kernels.cpp
+  loss.cu
+  model.cpp
+  network.cpp
+  passes.cpp
+  training.cpp
+  transfer.cpp
+  update.cu
+  weight_gradient.cu
+  ../math/names.cpp
+)
