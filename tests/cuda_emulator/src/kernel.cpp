@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "block.hpp"
+#include "cpu/floating_point.hpp"
 #include "cuda_emulator/launch.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
@@ -21,6 +22,7 @@ std::map<const void*, int>& dynamic_limits() {
 
 void run_kernel(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body) {
     const DeviceRuns runs;
+    const isthmus::cpu::FloatingPointScope denormals_are_zero;  // as nvcc is told by --ftz=true
     const Order order = Order::from_environment();
     Block& running = running_block();
     SharedMemory& shared = shared_memory_of_block();
