@@ -92,13 +92,19 @@ CASES: tuple[Case, ...] = (
     Case("4096 inputs", (4096, 64, 4096), 1, "tanh", "sigmoid", "bce", 128, 1024),
 )
 
+# On a GPU these, too: more rows in a batch of d than keep one busy.
+GPU_CASES: tuple[Case, ...] = (
+    *CASES,
+    Case("d 4096", (2048, 4096, 2048), 1, "relu", "linear", "mse", 4096, 8192, title="wide, large batch"),
+)
+
 # Reconstruction of rows, NumPy in and NumPy out: (name of a case, rows in a call).
 INFERENCE: tuple[tuple[str, int], ...] = (("b", 1), ("c", 1), ("b", 1024), ("c", 1024))
 
 
 def by_name(name: str) -> Case:
     """The case of that name; ``KeyError`` with the names there are."""
-    for candidate in CASES:
+    for candidate in GPU_CASES:
         if candidate.name == name:
             return candidate
-    raise KeyError(f"no case {name!r}; there are {', '.join(c.name for c in CASES)}")
+    raise KeyError(f"no case {name!r}; there are {', '.join(c.name for c in GPU_CASES)}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def gpu() -> dict[str, str] | None:
+    """Name, driver and memory of the first GPU, or None, as nvidia-smi says."""
+    names = ("name", "driver_version", "memory.total", "clocks.max.sm")
+    command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = [cell.strip() for cell in answer.strip().split(",")]
+    return dict(zip(("name", "driver", "memory", "clock"), found, strict=True)) if len(found) == len(names) else None
 
 
 def slug(about: dict[str, Any], threads: int) -> str:

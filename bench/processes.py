@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A contestant's process, seen from the bench: requests go in and answers come out, one JSON object a line.
+"""A contestant's process, seen from the bench: requests go in and answers come out, one line each, mostly of JSON.
 
 What a contestant needs is read from its source, not by importing it, so that the bench's own process loads no library
 that is measured.
@@ -14,8 +14,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HERE = Path(__file__).resolve().parent
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -46,34 +48,46 @@ def missing(name: str) -> str | None:
     return f"not installed: {', '.join(absent)}" if absent else None
 
 
-class Process:
-    """A contestant in a process of its own; ``ask`` sends a request and waits for its answer."""
+class Failed(SystemExit):
+    """A process did not answer. Ends the run, naming it, unless someone goes on without it."""
 
-    def __init__(self, name: str, threads: int) -> None:
+
+class Lines:
+    """A process that answers each line with a line. One that takes longer than ``limit`` seconds for it is killed."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
         self.name = name
+        self.limit: float | None = None
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=thread_environment(threads),
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Ends the run, naming the contestant, when it cannot answer."""
+    def exchange(self, line: str) -> str:
+        """The answer. Raises Failed, naming the process, when there is none."""
         assert self.process.stdin is not None and self.process.stdout is not None
+        overdue = threading.Event()
+
+        def end() -> None:
+            overdue.set()
+            self.process.kill()
+
+        timer = threading.Timer(self.limit, end) if self.limit is not None else None
+        if timer:
+            timer.start()
         try:
-            self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            answer = self.process.stdout.readline()
         except BrokenPipeError:
-            line = ""
-        if not line:
-            raise SystemExit(f"{self.name} ended with exit status {self.process.wait()} at {do} {arguments}")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise SystemExit(f"{self.name}, {do} {arguments}:\n{reply['error']}")
-        return reply["answer"]
+            answer = ""
+        finally:
+            if timer:
+                timer.cancel()
+        if overdue.is_set():
+            raise Failed(f"{self.name} took more than {self.limit:.0f} s at {line}")
+        if not answer:
+            raise Failed(f"{self.name} ended with exit status {self.process.wait()} at {line}")
+        return answer
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -82,8 +96,23 @@ class Process:
         self.process.wait()
         self.process.stdout.close()
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Process(Lines):
+    """A contestant in a process of its own; ``ask`` sends a request and waits for its answer."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        command = [sys.executable, str(HERE / "worker.py"), name, str(threads)]
+        super().__init__(name, command, thread_environment(threads))
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Ends the run, naming the contestant, when it cannot answer."""
+        reply = json.loads(self.exchange(json.dumps({"do": do, **arguments})))
+        if "error" in reply:
+            raise Failed(f"{self.name}, {do} {arguments}:\n{reply['error']}")
+        return reply["answer"]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites README's bench tables and docs/kernels.md from the JSON files of bench/results, and draws their pictures.
+"""Rewrites README's bench tables, docs/kernels.md and docs/gpu.md from the JSON files of bench/results, and draws
+pictures.
 
-python bench/report.py [--results FOLDER] [--readme FILE] [--kernels FILE]
+python bench/report.py [--results FOLDER] [--readme FILE] [--kernels FILE] [--gpu FILE]
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gpu_tables import NOT_MEASURED
+from gpu_tables import section as gpu_section
 from tables import kernels_section, machine_section
 
 HERE = Path(__file__).resolve().parent
@@ -48,11 +51,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md")
     parser.add_argument("--kernels", type=Path, default=HERE.parent / "docs" / "kernels.md")
+    parser.add_argument("--gpu", type=Path, default=HERE.parent / "docs" / "gpu.md")
     arguments = parser.parse_args()
 
+    gpus = [json.loads(path.read_text()) for path in sorted(arguments.results.glob("*-gpu.json"))]
+    replace_between(arguments.gpu, "gpu", "\n\n".join(map(gpu_section, gpus)) or NOT_MEASURED)
     results = {path: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*-threads.json"))}
     kernels = {path: json.loads(path.read_text()) for path in sorted(arguments.results.glob("*-threads-kernels.json"))}
-    if not results and not kernels:
+    if not results and not kernels and not gpus:
         raise SystemExit(f"there are no results in {arguments.results}; run bench/run.py and bench/kernels.py first")
     if results:
         sections = []

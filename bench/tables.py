@@ -23,6 +23,10 @@ TITLES = {
     "keras_fit": "Keras",
     "sklearn_mlp": "scikit-learn",
     "onnx_runtime": "ONNX Runtime",
+    "isthmus_cuda": "isthmus",
+    "torch_eager_cuda": "PyTorch eager",
+    "torch_compile_cuda": "torch.compile",
+    "jax_scan_cuda": "JAX scan",
 }
 
 
@@ -52,9 +56,10 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def strongest(seconds: dict[str, list[float]]) -> str:
-    """The rival with the least median."""
-    return min((name for name in seconds if name != OURS), key=lambda name: statistics.median(seconds[name]))
+def strongest(seconds: dict[str, list[float]], ours: str = OURS) -> str:
+    """The rival with the least median; "" without one."""
+    rivals = [name for name in seconds if name != ours]
+    return min(rivals, key=lambda name: statistics.median(seconds[name]), default="")
 
 
 def threads(result: Row) -> str:
@@ -114,10 +119,10 @@ def training(result: Row) -> list[str]:
     return markdown(header, rows, 2)
 
 
-def everyone(result: Row) -> list[str]:
+def everyone(result: Row, ours: str = OURS) -> list[str]:
     """Medians of all contestants, in ms a step."""
     names = list(dict.fromkeys(name for case in result["cases"] for name in case["seconds_per_step"]))
-    names.sort(key=lambda name: name != OURS)
+    names.sort(key=lambda name: name != ours)
     rows = []
     for case in result["cases"]:
         seconds = case["seconds_per_step"]

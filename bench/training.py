@@ -29,9 +29,9 @@ def verify(losses: dict[str, list[float]], case: Case) -> None:
             )
 
 
-def plan_turn(process: Process, case: Case, seconds: float) -> dict[str, int]:
+def plan_turn(process: Process, case: Case, seconds: float, most_steps: int = MAX_STEPS) -> dict[str, int]:
     """Epochs a training and trainings a turn, for a turn of about that long; also the warm-up."""
-    most = max(1, MAX_STEPS // case.steps_per_epoch)
+    most = max(1, most_steps // case.steps_per_epoch)
     trial = process.ask("train", epochs=1, repeats=1)
     epochs = min(most, max(1, round(seconds / trial)))
     trial = process.ask("train", epochs=epochs, repeats=1)
@@ -49,14 +49,23 @@ def run_case(
 ) -> dict[str, Any]:
     """Seconds a step, in each round, of each contestant that can train this case, after all reached equal losses."""
     able = [p for p in processes if p.ask("supports", case=case.name, kind="train")]
-    for process in able:
-        process.ask("build", case=case.name)
-    batches = min(VERIFY_BATCHES, case.steps_per_epoch)
-    losses = {p.name: p.ask("losses", epochs=VERIFY_EPOCHS, batches=batches) for p in able}
+    losses = {p.name: first_losses(p, case) for p in able}
     verify(losses, case)
 
     plans = {p.name: plan_turn(p, case, seconds) for p in able}
     times = take_turns({p.name: turn(p, case, plans[p.name]) for p in able}, rounds, around)
+    return described(case) | {"plans": plans, "losses": losses, "seconds_per_step": times}
+
+
+def first_losses(process: Process, case: Case) -> list[float]:
+    """Builds the case there; its losses over a few epochs of a few batches."""
+    process.ask("build", case=case.name)
+    batches = min(VERIFY_BATCHES, case.steps_per_epoch)
+    return list(process.ask("losses", epochs=VERIFY_EPOCHS, batches=batches))
+
+
+def described(case: Case) -> dict[str, Any]:
+    """What a result says of its case."""
     return {
         "name": case.name,
         "title": case.title,
@@ -64,9 +73,6 @@ def run_case(
         "rows": case.rows,
         "flops_per_step": case.flops_per_step,
         "bytes_per_step": step_bytes(case),
-        "plans": plans,
-        "losses": losses,
-        "seconds_per_step": times,
     }
 
 
@@ -83,10 +89,7 @@ def run_scaling(
     case: Case, by_threads: dict[int, Process], rounds: int, seconds: float, around: Callable[[], None] = do_nothing
 ) -> dict[str, Any]:
     """isthmus on several numbers of threads, which must reach the same losses to the bit."""
-    for process in by_threads.values():
-        process.ask("build", case=case.name)
-    batches = min(VERIFY_BATCHES, case.steps_per_epoch)
-    losses = {n: p.ask("losses", epochs=VERIFY_EPOCHS, batches=batches) for n, p in by_threads.items()}
+    losses = {n: first_losses(p, case) for n, p in by_threads.items()}
     if any(found != losses[min(losses)] for found in losses.values()):
         raise SystemExit(f"case {case.name}: the losses depend on the number of threads: {losses}; nothing was timed")
     plans = {n: plan_turn(p, case, seconds) for n, p in by_threads.items()}

@@ -29,6 +29,7 @@ class Worker:
 
     def __init__(self, name: str, n_threads: int) -> None:
         module = importlib.import_module(f"contestants.{name}")
+        self.module = module
         self.n_threads = n_threads
         self.trainer_kind: Any = getattr(module, "Contestant", None)
         self.reconstructor_kind: Any = getattr(module, "Reconstructor", None)
@@ -37,6 +38,12 @@ class Worker:
         self.case: Case | None = None
         self.data: F32 | None = None
         self.requests: list[F32] = []
+
+    def unavailable(self) -> str | None:
+        """Why the contestant cannot run on this machine, as its file's function of that name says, where it has one."""
+        why: Any = getattr(self.module, "unavailable", None)
+        reason: str | None = why() if why else None
+        return reason
 
     def versions(self) -> dict[str, str]:
         return dict((self.trainer_kind or self.reconstructor_kind).versions())
@@ -113,6 +120,7 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the answers
     worker = Worker(sys.argv[1], int(sys.argv[2]))
     allowed = {
+        "unavailable": worker.unavailable,
         "versions": worker.versions,
         "supports": worker.supports,
         "build": worker.build,

@@ -22,6 +22,14 @@ NAMES: tuple[str, ...] = (
     "sklearn_mlp",
     "onnx_runtime",
 )
+# On a GPU, with the data there. Their files may hold a function ``unavailable``: why not on this machine, or None.
+# ISTHMUS_BENCH_EMULATED=1 is for trying them where there is no GPU: isthmus under emulation, the others on the CPU.
+GPU_NAMES: tuple[str, ...] = (
+    "isthmus_cuda",
+    "torch_eager_cuda",
+    "torch_compile_cuda",
+    "jax_scan_cuda",
+)
 
 
 class Contestant(Protocol):

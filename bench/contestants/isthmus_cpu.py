@@ -10,7 +10,7 @@ from isthmus import Autoencoder, _core
 requires = ("isthmus",)
 
 
-def _model(case: Case, n_threads: int, epochs: int = 1, shuffle: bool = True) -> Autoencoder:
+def _model(case: Case, n_threads: int, device: str, epochs: int = 1, shuffle: bool = True) -> Autoencoder:
     model = Autoencoder(
         case.widths[1 : case.code + 1],
         case.widths[case.code + 1 : -1],
@@ -24,7 +24,7 @@ def _model(case: Case, n_threads: int, epochs: int = 1, shuffle: bool = True) ->
         shuffle=shuffle,
         n_threads=n_threads,
         random_state=0,
-        device="cpu",
+        device=device,
         warm_start=True,  # fit goes on from these weights
     )
     return model.initialize(case.widths[0]).set_weights(case.weights())
@@ -35,6 +35,8 @@ def _versions() -> dict[str, str]:
 
 
 class Contestant:
+    device = "cpu"
+
     def __init__(self, case: Case, n_threads: int) -> None:
         self.case = case
         self.data = case.data()
@@ -47,10 +49,10 @@ class Contestant:
         return True
 
     def restart(self, epochs: int) -> None:
-        self.model = _model(self.case, self.n_threads, epochs)
+        self.model = _model(self.case, self.n_threads, self.device, epochs)
 
     def losses(self, epochs: int, batches: int) -> list[float]:
-        self.model = _model(self.case, self.n_threads, epochs, shuffle=False)
+        self.model = _model(self.case, self.n_threads, self.device, epochs, shuffle=False)
         self.model.fit(self.data[: batches * self.case.batch])
         return list(self.model.history_["loss"])
 
@@ -63,8 +65,10 @@ class Contestant:
 
 
 class Reconstructor:
+    device = "cpu"
+
     def __init__(self, case: Case, n_threads: int) -> None:
-        self.model = _model(case, n_threads)
+        self.model = _model(case, n_threads, self.device)
 
     @staticmethod
     def supports(case: Case) -> bool:

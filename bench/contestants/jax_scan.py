@@ -111,6 +111,10 @@ class Contestant:
 
     def _compile(self, n_threads: int) -> None:
         _use_threads(n_threads)
+        self._compile_epoch(OPTIONS)
+
+    def _compile_epoch(self, options: dict[str, Any]) -> None:
+        self.options = options
         case = self.case
         self.data = jnp.asarray(self.host_data)
         self.key = jax.random.key(0)
@@ -121,7 +125,7 @@ class Contestant:
             return *_epoch(case, state, data, jax.random.permutation(now, case.rows)), key
 
         traced = jax.jit(shuffled, donate_argnums=(0, 2)).lower(self.state, self.data, self.key)
-        self.epoch = traced.compile(compiler_options=OPTIONS)
+        self.epoch = traced.compile(compiler_options=options)
         self.train()
 
     def restart(self, epochs: int) -> None:
@@ -138,7 +142,7 @@ class Contestant:
     def losses(self, epochs: int, batches: int) -> list[float]:
         self.restart(epochs)
         order = jnp.arange(batches * self.case.batch)
-        run = jax.jit(lambda state, data: _epoch(self.case, state, data, order), compiler_options=OPTIONS)
+        run = jax.jit(lambda state, data: _epoch(self.case, state, data, order), compiler_options=self.options)
         found = []
         for _ in range(epochs):
             self.state, loss = run(self.state, self.data)
@@ -161,8 +165,11 @@ class Reconstructor:
 
     def __init__(self, case: Case, n_threads: int) -> None:
         _use_threads(n_threads)
+        self._compile(case, OPTIONS)
+
+    def _compile(self, case: Case, options: dict[str, Any]) -> None:
         params = [jnp.asarray(w) for w in case.weights()]
-        self.forward = jax.jit(lambda x: _forward(case, params, x, logits=False), compiler_options=OPTIONS)
+        self.forward = jax.jit(lambda x: _forward(case, params, x, logits=False), compiler_options=options)
 
     @staticmethod
     def supports(case: Case) -> bool:

@@ -34,7 +34,7 @@ def _forward(case: Case, params: Any, x: Any, logits: bool) -> Any:
     return y
 
 
-def _compiled_steps(case: Case, count: int) -> Any:
+def compiled_steps(case: Case, count: int, mode: str | None = None) -> Any:
     """A function of parameters, m, v, step number, data, indices (count, batch), sum of losses.
 
     It changes all but data and indices in place.
@@ -59,7 +59,7 @@ def _compiled_steps(case: Case, count: int) -> Any:
                 v_p.mul_(0.999).addcmul_(g, g, value=1 - 0.999)
                 p.sub_(rate * m_p / (v_p.sqrt() * root + 1e-8))
 
-    return torch.compile(steps, fullgraph=True, dynamic=False)
+    return torch.compile(steps, fullgraph=True, dynamic=False, mode=mode)
 
 
 def _prepare(n_threads: int) -> None:
@@ -81,7 +81,7 @@ class Contestant:
         self.step_number, self.total = torch.zeros(()), torch.zeros(())
         most = MOST_UNROLLED if small else 1
         self.unrolled = max(k for k in range(1, most + 1) if case.steps_per_epoch % k == 0)
-        self.graphs = {k: _compiled_steps(case, k) for k in {1, self.unrolled}}
+        self.graphs = {k: compiled_steps(case, k) for k in {1, self.unrolled}}
         self._check_unrolled()
         self.restart(1)
 

@@ -17,10 +17,12 @@ requires = ("torch",)
 
 
 class Contestant:
+    device = "cpu"
+
     def __init__(self, case: Case, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
         self.case = case
-        self.data = torch.from_numpy(case.data())
+        self.data = torch.from_numpy(case.data()).to(self.device)
         self.loss = network.LOSSES[case.loss]
         self.restart(1)
 
@@ -31,20 +33,20 @@ class Contestant:
 
     def restart(self, epochs: int) -> None:
         self.epochs = epochs
-        self.model = network.sequential(self.case, logits=self.case.loss == "bce")
+        self.model = network.sequential(self.case, logits=self.case.loss == "bce").to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.case.learning_rate)
 
     def losses(self, epochs: int, batches: int) -> list[float]:
         self.restart(epochs)
-        order = torch.arange(batches * self.case.batch)
+        order = torch.arange(batches * self.case.batch, device=self.device)
         return [float(self._epoch(order)) for _ in range(epochs)]
 
     def train(self) -> None:
         for _ in range(self.epochs):
-            self._epoch(torch.randperm(self.case.rows)).item()
+            self._epoch(torch.randperm(self.case.rows, device=self.device)).item()
 
     def _epoch(self, order: Any) -> Any:
-        total = torch.zeros(())
+        total = torch.zeros((), device=self.device)
         for indices in order.split(self.case.batch):
             x = self.data[indices]
             loss = self.loss(self.model(x), x)
@@ -60,9 +62,11 @@ class Contestant:
 
 
 class Reconstructor:
+    device = "cpu"
+
     def __init__(self, case: Case, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
-        self.model = network.sequential(case, logits=False).eval()
+        self.model = network.sequential(case, logits=False).to(self.device).eval()
 
     @staticmethod
     def supports(case: Case) -> bool:
@@ -71,7 +75,7 @@ class Reconstructor:
 
     def reconstruct(self, x: F32) -> F32:
         with torch.inference_mode():
-            y: F32 = self.model(torch.from_numpy(x)).numpy()
+            y: F32 = self.model(torch.from_numpy(x).to(self.device)).cpu().numpy()
         return y
 
     @staticmethod

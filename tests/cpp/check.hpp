@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole of the C++ test framework: TEST(name) { CHECK(...); } registers itself, main runs all and counts.
+// The whole of the C++ test framework: TEST(name) { CHECK(...); } registers itself, main runs all, or those that are
+// named on the command line, and counts.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -45,9 +47,17 @@ void throws(F&& body, isthmus::ErrorKind kind, const char* file, int line, const
     report(false, file, line, (std::string(what) + " did not throw").c_str());
 }
 
-inline int run() {
+inline int run(const std::vector<std::string>& wanted) {
+    for (const std::string& name : wanted) {
+        if (std::none_of(tests().begin(), tests().end(), [&](const auto& test) { return test.first == name; })) {
+            std::printf("there is no test %s\n", name.c_str());
+            return 2;
+        }
+    }
+    int passed_count = 0;
     int failed = 0;
     for (auto& [name, body] : tests()) {
+        if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
         const int before = failures();
         try {
             body();
@@ -56,10 +66,10 @@ inline int run() {
             std::printf("%s: exception: %s\n", name.c_str(), error.what());
         }
         const bool passed = failures() == before;
-        failed += passed ? 0 : 1;
+        ++(passed ? passed_count : failed);
         std::printf("%s %s\n", passed ? "ok  " : "FAIL", name.c_str());
     }
-    std::printf("%d passed, %d failed\n", static_cast<int>(tests().size()) - failed, failed);
+    std::printf("%d passed, %d failed\n", passed_count, failed);
     return failed == 0 ? 0 : 1;
 }
 
@@ -73,4 +83,4 @@ inline int run() {
     static const ::check::Registration registration_##name(#name, test_##name); \
     static void test_##name()
 
-int main() { return ::check::run(); }
+int main(int argc, char** argv) { return ::check::run(std::vector<std::string>(argv + 1, argv + argc)); }

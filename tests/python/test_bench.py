@@ -260,9 +260,12 @@ def test_run_and_report(tmp_path: Path) -> None:
         return  # the report draws
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
+    page = tmp_path / "gpu.md"
+    page.write_text("<!-- gpu:begin --><!-- gpu:end -->")
     texts = []
     for _ in range(2):  # the second time must change nothing
         report = [sys.executable, str(BENCH / "report.py"), "--results", str(results), "--readme", str(readme)]
+        report += ["--gpu", str(page)]
         subprocess.run(report, check=True, capture_output=True)
         texts.append(readme.read_text() + str([p.read_bytes() for p in sorted(results.iterdir())]))
     assert texts[0] == texts[1]
