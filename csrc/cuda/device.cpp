@@ -27,6 +27,16 @@ std::optional<TileSize> forced_tile() {
     throw Error(ErrorKind::value, "ISTHMUS_CUDA_TILE is '" + name + "'; it must be large, medium or small");
 }
 
+// ISTHMUS_CUDA_PLAN (one_block, layers) likewise.
+std::optional<PlanKind> forced_plan() {
+    const char* const value = std::getenv("ISTHMUS_CUDA_PLAN");
+    if (value == nullptr) return std::nullopt;
+    const std::string name = value;
+    if (name == "one_block") return PlanKind::one_block;
+    if (name == "layers") return PlanKind::layer_by_layer;
+    throw Error(ErrorKind::value, "ISTHMUS_CUDA_PLAN is '" + name + "'; it must be one_block or layers");
+}
+
 class CudaDevice final : public Device {
 public:
     explicit CudaDevice(int ordinal) : ordinal_(ordinal) {
@@ -35,6 +45,7 @@ public:
         check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
         limits_.multiprocessors = properties.multiProcessorCount;
         limits_.memory = static_cast<std::int64_t>(properties.totalGlobalMem);
+        limits_.shared_memory = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
     }
 
     std::string name() const override { return "cuda:" + std::to_string(ordinal_); }
@@ -51,6 +62,7 @@ private:
     Limits limits() const {
         Limits limits = limits_;
         limits.tile = forced_tile();
+        limits.plan = forced_plan();
         return limits;
     }
 

@@ -4,33 +4,13 @@
 
 #include "cuda/elementwise.hpp"
 #include "cuda/launch.hpp"
-#include "math/philox.hpp"
+#include "cuda/noise.cuh"
 
 namespace isthmus::cuda {
 
 namespace {
 
-struct NoNoise {
-    static __device__ __forceinline__ void corrupt(const math::PhiloxBlock<std::uint32_t>&, float, float (&)[4]) {}
-};
-
-struct Gaussian {
-    static __device__ __forceinline__ void corrupt(const math::PhiloxBlock<std::uint32_t>& random, float amount,
-                                                   float (&x)[4]) {
-        const math::Quad<float> noise = math::gaussians<float>(random);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) x[i] = math::fma(amount, noise.value[i], x[i]);
-    }
-};
-
-struct Mask {
-    static __device__ __forceinline__ void corrupt(const math::PhiloxBlock<std::uint32_t>& random, float amount,
-                                                   float (&x)[4]) {
-        const math::Quad<float> noise = math::uniforms<float>(random);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) x[i] = math::select(noise.value[i] < amount, 0.0F, x[i]);
-    }
-};
+struct NoNoise {};
 
 template <class Kind>
 __global__ void gather_rows(GatherArgs g) {
@@ -42,15 +22,12 @@ __global__ void gather_rows(GatherArgs g) {
         const auto group = static_cast<std::uint32_t>(i - r * groups);
         const std::int64_t position = g.rows.first + (g.rows.positions != nullptr ? g.rows.positions[r] : r);
         const float4 four = *reinterpret_cast<const float4*>(g.rows.inputs + position * g.rows.stride + 4 * group);
-        float x[4] = {four.x, four.y, four.z, four.w};
-        if (!std::is_same_v<Kind, NoNoise>) {
-            const auto number = static_cast<std::uint64_t>(g.rows.numbers[r]);
-            Kind::corrupt(math::philox(math::noise_counter<std::uint32_t>(group, number, g.noise.epoch), g.noise.seed),
-                          g.noise.amount, x);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) x[j] = 4 * group + j < g.cols ? x[j] : 0.0F;
+        auto* const to = reinterpret_cast<float4*>(g.x + r * g.x_stride + 4 * group);
+        if constexpr (std::is_same_v<Kind, NoNoise>) {
+            *to = four;
+        } else {
+            *to = corrupted<Kind>(four, group, g.cols, g.rows.numbers[r], g.noise);
         }
-        *reinterpret_cast<float4*>(g.x + r * g.x_stride + 4 * group) = make_float4(x[0], x[1], x[2], x[3]);
     }
 }
 

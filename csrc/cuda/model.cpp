@@ -19,6 +19,23 @@ std::int64_t free_bytes() {
     return static_cast<std::int64_t>(free);
 }
 
+const HeldRows& held(const std::shared_ptr<const void>& resident) {
+    return *static_cast<const HeldRows*>(resident.get());
+}
+
+RangeFacts facts_of(const RowSource& source, const StepRange& range, const UpdateRule& rule, const Reducer* reducer) {
+    RangeFacts facts;
+    facts.rows = static_cast<std::int64_t>(range.rows.size());
+    facts.batch_size = range.batch_size;
+    facts.optimizer = rule.optimizer;
+    facts.targets = source.targets.has_value();
+    facts.weights = source.weights != nullptr;
+    facts.noise = range.noise.amount != 0.0F;
+    facts.clipped = rule.clip_norm.has_value();
+    facts.reduced = reducer != nullptr;
+    return facts;
+}
+
 }  // namespace
 
 CudaModel::CudaModel(int ordinal, const Limits& limits, const Program& program)
@@ -87,8 +104,18 @@ std::shared_ptr<const void> CudaModel::hold(const RowSource& source) const {
 Totals CudaModel::train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                         Stop& stop) {
     const OnDevice device(ordinal_);
-    const std::int64_t batch = std::min(range.batch_size, static_cast<std::int64_t>(range.rows.size()));
-    const std::int64_t piece = std::min(batch, piece_rows(network_.floats_a_row(), limits_));
+    std::shared_ptr<const void> resident = source.resident;
+    const std::int64_t first = resident ? source.resident_row : 0;
+    RangeFacts facts = facts_of(source, range, rule, reducer);
+    Plan chosen = plan(network_, facts, limits_);
+    if (chosen.kind == PlanKind::one_block) {
+        if (!resident) resident = hold(source);
+        if (resident) return train_in_one_block(chosen, source, held(resident), first, range, rule, stop);
+        facts.held = false;
+        chosen = plan(network_, facts, limits_);
+    }
+
+    const std::int64_t piece = std::min(facts.batch(), piece_rows(network_.floats_a_row(), limits_));
     if (!range_buffers_) {
         auto buffers = std::make_unique<RangeBuffers>(network_.flat_size());
         // The gaps between parameters stay 0, as a norm and an update want them.
@@ -99,19 +126,25 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
         workspace_.reset();
         workspace_ = std::make_unique<Workspace>(network_, piece, stream_);
     }
-    std::shared_ptr<const void> resident = source.resident;
-    const std::int64_t first = resident ? source.resident_row : 0;
     if (!resident) resident = hold(source);
     std::unique_ptr<Feed> feed;
     if (resident) {
-        feed = std::make_unique<HeldFeed>(*static_cast<const HeldRows*>(resident.get()), first, range.rows, piece,
-                                          range_buffers_->numbers, stream_);
+        feed = std::make_unique<HeldFeed>(held(resident), first, range.rows, piece, range_buffers_->numbers, stream_);
     } else {
         feed = std::make_unique<StreamedFeed>(source, range.rows, piece, stream_);
     }
     const Drain drain(stream_);
     StepLoop loop(network_, limits_, parameters(), source, range, rule, reducer, stop, *feed, *workspace_, piece,
                   *range_buffers_, stream_);
+    return loop.run();
+}
+
+Totals CudaModel::train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held,
+                                     std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop) {
+    if (!one_block_buffers_) one_block_buffers_ = std::make_unique<OneBlockBuffers>();
+    const Drain drain(stream_);
+    OneBlockLoop loop(network_, plan, parameters(), source, held, first, range, rule, stop, *one_block_buffers_,
+                      stream_);
     return loop.run();
 }
 

@@ -8,6 +8,7 @@
 #include "cuda/buffer.hpp"
 #include "cuda/inference.hpp"
 #include "cuda/network.hpp"
+#include "cuda/one_block_training.hpp"
 #include "cuda/passes.hpp"
 #include "cuda/plan.hpp"
 #include "cuda/stream.hpp"
@@ -39,6 +40,8 @@ private:
     std::int64_t state_size() const { return 3 * network_.flat_size(); }
     Parameters parameters() const;
     Inference inference() const;
+    Totals train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held, std::int64_t first,
+                              const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
     Limits limits_;
@@ -48,7 +51,8 @@ private:
     DeviceArray<float> kept_;
     std::unique_ptr<RangeBuffers> range_buffers_;  // the last train's
     std::unique_ptr<Workspace> workspace_;         // likewise
-    mutable std::mutex holding_;                   // of what brings rows to be held
+    std::unique_ptr<OneBlockBuffers> one_block_buffers_;
+    mutable std::mutex holding_;  // of what brings rows to be held
     mutable PinnedPair<float> pinned_;
     mutable LanePool lanes_;
 };

@@ -15,10 +15,15 @@ namespace isthmus::cuda {
 // Side of the square of outputs that a block of threads computes: 128, 64 or 32.
 enum class TileSize : std::uint8_t { large, medium, small };
 
+// How the steps of a range are run: see one_block_plan.hpp.
+enum class PlanKind : std::uint8_t { one_block, layer_by_layer };
+
 struct Limits {
     int multiprocessors = 0;
     std::int64_t memory = 0;            // of the device, in bytes
     std::optional<TileSize> tile = {};  // the same for every product, for tests and measurements
+    std::int64_t shared_memory = 0;     // that a block of threads may have, in bytes
+    std::optional<PlanKind> plan = {};  // of every range, likewise; Error(runtime) where it cannot be
 };
 
 inline constexpr std::int64_t side(TileSize tile) {

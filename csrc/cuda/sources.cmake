@@ -13,6 +13,9 @@ set(ISTHMUS_CUDA_SOURCES
   loss.cu
   model.cpp
   network.cpp
+  one_block.cu
+  one_block_plan.cpp
+  one_block_training.cpp
   passes.cpp
   training.cpp
   transfer.cpp

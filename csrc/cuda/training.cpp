@@ -6,6 +6,22 @@
 
 namespace isthmus::cuda {
 
+double batch_weight(const RowSource& source, const StepRange& range, std::int64_t step) {
+    const auto size = static_cast<std::size_t>(range.batch_size);
+    const auto from = range.rows.subspan(static_cast<std::size_t>(step) * size);
+    const auto rows = from.first(std::min(from.size(), size));
+    if (source.weights == nullptr) return static_cast<double>(rows.size());
+    double sum = 0.0;
+    for (const std::int64_t row : rows) sum += source.weight(row);
+    return sum;
+}
+
+math::UpdateConstants update_constants(const UpdateRule& rule, const StepRange& range, std::int64_t step) {
+    return math::make_constants(rule.optimizer, range.learning_rates[static_cast<std::size_t>(step)], rule.beta_1,
+                                rule.beta_2, rule.epsilon, rule.momentum, rule.weight_decay,
+                                range.first_step + step + 1);
+}
+
 StepLoop::StepLoop(const Network& network, const Limits& limits, Parameters parameters, const RowSource& source,
                    const StepRange& range, const UpdateRule& rule, Reducer* reducer, Stop& stop, Feed& feed,
                    const Workspace& work, std::int64_t piece, RangeBuffers& buffers, const Stream& stream)
@@ -85,13 +101,7 @@ StepLoop::Sums StepLoop::queue_gradient(std::int64_t step) {
         batch.backward(piece);
     }
     Sums sums;
-    if (source_.weights == nullptr) {
-        sums.weight = static_cast<double>(count);
-    } else {
-        for (const std::int64_t row : range_.rows.subspan(begin, static_cast<std::size_t>(count))) {
-            sums.weight += source_.weight(row);
-        }
-    }
+    sums.weight = batch_weight(source_, range_, step);
     return sums;
 }
 
@@ -112,12 +122,9 @@ void StepLoop::queue_update(std::int64_t step, double weight) {
                      buffers_.norm_partials.data(), buffers_.progress.data()},
                     stream_);
     }
-    const auto constants = math::make_constants(rule_.optimizer, range_.learning_rates[static_cast<std::size_t>(step)],
-                                                rule_.beta_1, rule_.beta_2, rule_.epsilon, rule_.momentum,
-                                                rule_.weight_decay, range_.first_step + step + 1);
     update(
-        {rule_.optimizer, constants, scale, rule_.clip_norm.has_value(), parameters_.params, buffers_.gradient.data(),
-         parameters_.m, parameters_.v, network_.flat_size(), buffers_.progress.data(), step},
+        {rule_.optimizer, update_constants(rule_, range_, step), scale, rule_.clip_norm.has_value(), parameters_.params,
+         buffers_.gradient.data(), parameters_.m, parameters_.v, network_.flat_size(), buffers_.progress.data(), step},
         stream_);
 }
 

@@ -36,6 +36,10 @@ struct Parameters {
     float* v;
 };
 
+// The sum of the weights of a step's rows, and the constants of its update.
+double batch_weight(const RowSource& source, const StepRange& range, std::int64_t step);
+math::UpdateConstants update_constants(const UpdateRule& rule, const StepRange& range, std::int64_t step);
+
 class StepLoop {
 public:
     StepLoop(const Network& network, const Limits& limits, Parameters parameters, const RowSource& source,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA device below the trainer, on the emulator or on a GPU (ISTHMUS_CUDA_LIBRARY): products on integers compared
-// exactly, single kernels and 50 steps of every network against the CPU, the same bits wherever they are promised, and
-// what happens when memory is short. The emulated device is given 16 MB, so that little is much.
+// The CUDA device below the trainer, on the emulator or on a GPU (ISTHMUS_CUDA_LIBRARY), layer by layer: products on
+// integers compared exactly, single kernels and 50 steps of every network against the CPU, the same bits wherever they
+// are promised, and what happens when memory is short. The emulated device is given 16 MB, so that little is much.
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -12,49 +12,18 @@
 #include <vector>
 
 #include "check.hpp"
-#include "core/configuration.hpp"
 #include "core/evaluation.hpp"
 #include "cuda/plan.hpp"
+#include "cuda_fixture.hpp"
 #include "math/names.hpp"
-#include "training_fixture.hpp"
 
 using namespace fixture;
 
 namespace {
 
-const int kSmallMemory = setenv("ISTHMUS_EMULATOR_MEMORY", "16777216", 0);
+const int kLayerByLayer = setenv("ISTHMUS_CUDA_PLAN", "layers", 1);
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-struct Never final : Stop {
-    bool requested() override { return false; }
-};
-
-const Device& gpu() { return *cuda_device_to_test(); }
-
-bool emulated() { return std::string(std::getenv("ISTHMUS_CUDA_LIBRARY")).find("emulated") != std::string::npos; }
-
-// Sets a variable of the environment for as long as this lives.
-class Variable {
-public:
-    Variable(const char* name, const char* value) : name_(name) {
-        if (const char* const before = std::getenv(name)) before_ = before;
-        setenv(name, value, 1);
-    }
-    ~Variable() {
-        if (before_) {
-            setenv(name_, before_->c_str(), 1);
-        } else {
-            unsetenv(name_);
-        }
-    }
-    Variable(const Variable&) = delete;
-    Variable& operator=(const Variable&) = delete;
-
-private:
-    const char* name_;
-    std::optional<std::string> before_;
-};
 
 template <class F>
 void for_each_tile(F&& f) {
@@ -112,52 +81,6 @@ std::vector<float> values_of(Matrix& m) {
         for (std::int64_t c = 0; c < m.cols; ++c) values.push_back(m.at(r, c));
     }
     return values;
-}
-
-// `layers` and back, with the activation in every layer where the loss allows it.
-Configuration network(std::vector<std::int64_t> layers, Activation activation, Loss loss) {
-    Configuration configuration;
-    configuration.encoder_layers = std::move(layers);
-    configuration.activation = configuration.code_activation = activation;
-    configuration.loss = loss;
-    if (loss != Loss::bce) configuration.output_activation = activation;
-    return configuration;
-}
-
-struct Range {
-    std::vector<std::int64_t> rows;
-    std::vector<double> rates;
-    StepRange range;
-
-    Range(std::vector<std::int64_t> numbers, std::int64_t batch, double learning_rate = 1e-3)
-        : rows(std::move(numbers)),
-          rates((rows.size() + static_cast<std::size_t>(batch) - 1) / static_cast<std::size_t>(batch), learning_rate) {
-        range.batch_size = batch;
-        range.rows = rows;
-        range.learning_rates = rates;
-    }
-};
-
-std::vector<std::int64_t> row_numbers(std::int64_t n, std::int64_t of, std::int64_t step = 7) {
-    std::vector<std::int64_t> numbers;
-    for (std::int64_t i = 0; i < n; ++i) numbers.push_back(i * step % of);
-    return numbers;
-}
-
-struct Result {
-    Tensors tensors;
-    Totals totals;
-};
-
-Result train(const Device& device, const Program& program, const RowSource& source, const StepRange& range,
-             const UpdateRule& rule = {}) {
-    const auto model = device.compile(program, {});
-    model->write({initial_weights(program, 7), {}, {}});
-    Never never;
-    Result result;
-    result.totals = model->train(source, range, rule, nullptr, never);
-    model->read(result.tensors);
-    return result;
 }
 
 }  // namespace

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training step in the shared memory of one block of threads: where everything lies and how the work of each phase is
+// divided, worked out on the host and read by the kernel. Places count floats of shared memory.
+//
+// A matrix has rows of an odd number of float4: eight lanes that each read a float4 of a row of their own then meet no
+// bank twice. Its columns from its width to the next multiple of 4 are finite, and 0 wherever what they are multiplied
+// with is not: weights and their moments (zero gradients keep them so), rows, dz.
+#pragma once
+
+#include <cstdint>
+
+#include "isthmus/types.hpp"
+#include "math/host_device.hpp"
+#include "math/optimizers.hpp"
+#include "math/scalar.hpp"
+
+namespace isthmus::cuda {
+
+// Division by n of numbers below 2^16, n of that size too: one multiplication where a division takes 20 instructions.
+struct Divisor {
+    int n = 1;
+    unsigned magic = 0;  // 2^32 / n, rounded up
+    unsigned self = ~0U;
+
+    Divisor() = default;
+    explicit Divisor(int by)
+        : n(by),
+          magic(by == 1 ? 0 : static_cast<unsigned>(0xffffffffU / static_cast<unsigned>(by)) + 1),
+          self(by == 1 ? ~0U : 0U) {}
+
+    ISTHMUS_HD int quotient(int x) const {
+        const auto u = static_cast<unsigned>(x);
+        return static_cast<int>(math::mul_high(u, magic) + (u & self));
+    }
+};
+
+ISTHMUS_HD int at_most(int limit, int n) { return n < limit ? n : limit; }
+
+// Outputs of a product that a thread computes at a time, rows x columns. Each is one chain over k whatever the tile.
+enum class ThreadTile : std::uint8_t { one, two_rows, five_rows, four_by_two };
+
+template <int kRows_, int kCols_>
+struct TileOf {
+    static constexpr int kRows = kRows_, kCols = kCols_;
+};
+template <class F>
+ISTHMUS_HD auto with_thread_tile(ThreadTile tile, F&& f) {
+    switch (tile) {
+        case ThreadTile::two_rows: return f(TileOf<2, 1>{});
+        case ThreadTile::five_rows: return f(TileOf<5, 1>{});
+        case ThreadTile::four_by_two: return f(TileOf<4, 2>{});
+        default: return f(TileOf<1, 1>{});
+    }
+}
+inline constexpr int kRowsBeyond = 4;  // of the batch, that a tile may touch
+
+// A product (rows of the batch, cols) with k in fours.
+struct BlockProduct {
+    ThreadTile tile = ThreadTile::one;
+    Divisor col_tiles;
+};
+
+struct BlockLayer {
+    int in_quads = 0, out_quads = 0;  // widths in fours, rounded up
+    int out = 0;
+    int weight = 0, weight_stride = 0, bias = 0;
+    int x = 0, x_stride = 0;
+    int x_toggle = 0;  // how far apart the inputs of even and odd steps lie
+    int y = 0, dz = 0, y_stride = 0;
+    BlockProduct forward, backward;  // backward: dz of the layer below
+    Activation activation = Activation::linear;
+    // Of the flat buffers.
+    int in = 0, flat_weight = 0, flat_bias = 0;
+    // Update: tiles of the weight up to this item; the parts of the rows in a full batch and in the last.
+    int weight_items = 0;
+    int bias_items = 0;
+    Divisor in_quads_divisor;
+    int part_rows[2] = {};
+};
+
+inline constexpr int kMostBlockLayers = 16;
+
+struct BlockLayout {
+    int n_layers = 0;
+    int threads = 0;
+    int floats = 0;  // of shared memory
+    int batch = 0;   // rows of every step but perhaps the last
+    int last_batch = 0;
+    int update_rows = 4;  // rows of a tile of a weight in the update, 4, 2 or 1; it has four columns
+    int update_items = 0;
+    int loss_groups = 0;  // of 32 rows, 8 at most: their losses are summed apart
+    // Slots for even and odd steps, `toggle` apart.
+    int numbers = 0;  // int64 each
+    int constants = 0;
+    int rows = 0, rows_stride = 0, rows_toggle = 0;
+    int targets = 0, targets_toggle = 0;  // those of the rows where there are none
+    int weights = 0, weights_toggle = 0;
+    int corrupted = 0;  // the rows with noise
+    int diverged = 0;   // an int
+    int params = 0;     // then m, then v
+    int params_size = 0;
+    Divisor rows_quads;
+    BlockLayer layers[kMostBlockLayers];
+};
+
+// What a step needs besides its rows; 0 in `updates` where its rows weigh nothing.
+struct alignas(16) StepConstants {
+    math::UpdateConstants update;
+    float scale;
+    float updates;
+};
+static_assert(sizeof(StepConstants) == 48, "three float4");
+
+}  // namespace isthmus::cuda
