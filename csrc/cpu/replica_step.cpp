@@ -9,12 +9,6 @@
 
 namespace isthmus::cpu {
 
-namespace {
-
-constexpr std::int64_t kFloatsInLine = 16;  // a cache line of 64 bytes
-
-}  // namespace
-
 ReplicaRunner::ReplicaRunner(const Network& network, StepParameters parameters, const RowSource& source,
                              const StepRange& range, const UpdateRule& rule, Stop& stop, Workspace& work)
     : network_(network),
@@ -65,9 +59,6 @@ void ReplicaRunner::run_member(const Member& me, const StepParameters& parameter
         }
         if (me.id == 0 && stop_requested()) exchange.stopped = true;
         me.wait();
-        // The other core's sums, all of them on their way at once instead of tile by tile.
-        const float* sums = exchange.parts[1 - me.id].gradient.data();
-        for (std::int64_t i = 0; i < network_.flat_size(); i += kFloatsInLine) __builtin_prefetch(sums + i);
         const double loss = exchange.parts[0].loss + exchange.parts[1].loss;
         bool finite = std::isfinite(loss);
         if (finite && weight != 0.0) {

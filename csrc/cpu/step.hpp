@@ -3,7 +3,8 @@
 //
 // fused: rows | barrier | each weight tile: gradient, update, copies of the weight | barrier.
 // split: pieces of rows summed into the flat gradient | reduce | norm | update | barrier.
-// Both apply the same operations to each element in the same order, so they give the same bits.
+// Both apply the same operations to each element in the same order, so they give the same bits; so does the fused plan
+// of a small network on two threads, replica_step.hpp.
 #pragma once
 
 #include <atomic>
