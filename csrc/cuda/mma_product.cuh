@@ -97,7 +97,7 @@ __device__ __forceinline__ void multiply_slice(const unsigned char* slice_a, con
 
 // Epilogue: as of gemm.cuh, of runs of four; typed_on_device(f) calls f with it. What start fills is added to the sums.
 template <class Shape, class Format, Contiguous kA, Contiguous kB, class Epilogue>
-__global__ void __launch_bounds__(Shape::kThreads, Format::kPairs == 1 ? 512 / Shape::kThreads : 256 / Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, (Format::kPairs == 1 ? Shape::kResident : 256) / Shape::kThreads)
     mma_product(typename Format::Source a, typename Format::Source b, int m, int n, int k, Epilogue epilogue) {
     using Element = typename Format::Element;
     using Memory = MmaMemory<Shape, Format, kA, kB>;
@@ -213,7 +213,7 @@ template <class Format, Contiguous kA, Contiguous kB, class Epilogue>
 void launch_mma_product(TileSize size, const typename Format::Source& a, const typename Format::Source& b,
                         std::int64_t m, std::int64_t n, std::int64_t k, const Epilogue& epilogue, cudaStream_t stream,
                         std::int64_t parts) {
-    with_tile<LargeMmaTile, MediumMmaTile, SmallMmaTile>(size, [&](auto shape) {
+    with_tile<LargeMmaTile<Format>, MediumMmaTile, SmallMmaTile>(size, [&](auto shape) {
         using Shape = decltype(shape);
         launch(mma_product<Shape, Format, kA, kB, Epilogue>, tile_grid<Shape>(m, n, parts), dim3(Shape::kThreads),
                MmaMemory<Shape, Format, kA, kB>::kBytes, stream, a, b, m, n, k, epilogue);

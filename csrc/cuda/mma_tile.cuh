@@ -71,9 +71,14 @@ struct MmaTile {
     static constexpr int kWarpsN = kN / kWarpN;
     static constexpr int kThreads = kM / kWarpM * kWarpsN * 32;
     static constexpr int kStages = 4;  // slices under way and read
+    // Threads that a multiprocessor should have room for: as their sums leave registers, which drained ones take twice.
+    static constexpr int kResident = kWarpN == 64 ? 256 : 512;
     static_assert(kWarpM % 16 == 0 && kWarpN % 16 == 0 && kThreads >= kM);
 };
-using LargeMmaTile = MmaTile<128, 64, 32>;
+// A warp of the large tile rounds and reads the least for each product when it has 64 x 64 outputs, which fill half of
+// its registers; with sums that are drained they would fill all.
+template <class Format>
+using LargeMmaTile = MmaTile<128, 64, Format::kPairs == 1 ? 64 : 32>;
 using MediumMmaTile = MmaTile<64, 32, 32>;
 using SmallMmaTile = MmaTile<32, 16, 16>;
 
