@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "isthmus/types.hpp"
 #include "math/names.hpp"
@@ -76,6 +77,26 @@ inline TileSize tile_for(std::int64_t rows, std::int64_t cols, const Limits& lim
     return TileSize::small;
 }
 
+// The same of tensor cores, which a small tile feeds far worse: the tile whose blocks end first, one for each
+// multiprocessor at a time, if outputs of the three tiles come at these rates. On paper; to be measured on a device.
+inline TileSize tensor_core_tile(std::int64_t rows, std::int64_t cols, const Limits& limits) {
+    if (limits.tile) return *limits.tile;
+    TileSize best = TileSize::large;
+    double least = 0.0;
+    for (const auto& [tile, rate] :
+         {std::pair{TileSize::large, 1.0}, {TileSize::medium, 0.7}, {TileSize::small, 0.3}}) {
+        const std::int64_t s = side(tile);
+        const std::int64_t tiles = (rows + s - 1) / s * ((cols + s - 1) / s);
+        const std::int64_t rounds = (tiles - 1) / std::max(limits.multiprocessors, 1) + 1;
+        const double time = static_cast<double>(rounds * s * s) / rate;
+        if (least == 0.0 || time < least) {
+            least = time;
+            best = tile;
+        }
+    }
+    return best;
+}
+
 // The kernel of a product of (rows, cols) outputs: the one place that decides. What changes bits, all but the tile,
 // must not depend on the rows.
 struct ProductPlan {
@@ -83,7 +104,8 @@ struct ProductPlan {
     TileSize tile = TileSize::small;
 };
 inline ProductPlan product_plan(Arithmetic arithmetic, std::int64_t rows, std::int64_t cols, const Limits& limits) {
-    return {arithmetic, tile_for(rows, cols, limits)};
+    const bool simt = arithmetic == Arithmetic::simt;
+    return {arithmetic, simt ? tile_for(rows, cols, limits) : tensor_core_tile(rows, cols, limits)};
 }
 
 // A weight gradient (out, in) sums over all rows of a batch; where it is small, blocks sum parts of the rows apart and

@@ -89,8 +89,19 @@ TEST(plans_name_the_arithmetic) {
     CHECK(cuda::plane_count(Arithmetic::simt) == 0 && cuda::plane_count(Arithmetic::tf32) == 0);
     CHECK(cuda::plane_count(Arithmetic::bfloat16) == 1 && cuda::plane_count(Arithmetic::bf16x6) == 3);
     limits.multiprocessors = 132;
-    const cuda::ProductPlan plan = cuda::product_plan(Arithmetic::tf32, 4096, 4096, limits);
-    CHECK(plan.arithmetic == Arithmetic::tf32 && plan.tile == cuda::TileSize::large);
+    const auto tile = [&](Arithmetic arithmetic, std::int64_t rows, std::int64_t cols) {
+        const cuda::ProductPlan plan = cuda::product_plan(arithmetic, rows, cols, limits);
+        CHECK(plan.arithmetic == arithmetic);
+        return plan.tile;
+    };
+    using cuda::TileSize;
+    CHECK(tile(Arithmetic::tf32, 4096, 4096) == TileSize::large);
+    CHECK(tile(Arithmetic::bfloat16, 512, 4096) == TileSize::large);  // 128 of them for 132 multiprocessors
+    CHECK(tile(Arithmetic::simt, 512, 4096) == TileSize::medium);
+    CHECK(tile(Arithmetic::bfloat16, 256, 784) == TileSize::medium);  // 52, or 200 small ones
+    CHECK(tile(Arithmetic::bf16x6, 256, 32) == TileSize::small && tile(Arithmetic::tf32, 1, 1) == TileSize::small);
+    limits.tile = TileSize::large;
+    CHECK(tile(Arithmetic::tf32, 1, 1) == TileSize::large);
 }
 
 TEST(a_gpu_without_tensor_cores_for_them_is_named) {
