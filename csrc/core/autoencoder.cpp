@@ -103,7 +103,8 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
                          const CompileOptions& options)
     : configuration_(std::move(configuration)),
       n_features_(n_features),
-      program_(build_program(configuration_, n_features)) {
+      program_(build_program(configuration_, n_features)),
+      memory_(device.memory()) {
     check_memory(resolve_widths(configuration_, n_features));
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
@@ -116,6 +117,7 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
       configuration_(std::move(stored.configuration)),
       n_features_(stored.n_features),
       program_(build_program(configuration_, n_features_)),
+      memory_(device.memory()),
       state_(std::move(stored.state)) {
     if (!stored.has_training_state) restart_moments(state_);
     check_size(state_.tensors.params, program_.flat_size, false, "params");
@@ -154,10 +156,10 @@ void Autoencoder::check_rows(const RowSource& source, const RowNames& names) con
     const std::string width_of = fitted_with(n_features_);
     // What lies within [0, 1] is finite: one pass over the data instead of two.
     check_shape_of(source.inputs, n_features_, width_of, names.inputs);
-    const bool in_range = program_.loss == Loss::bce && !source.targets && are_bce_targets(source.inputs);
-    if (!in_range) check_finite(source.inputs, names.inputs, names.first_row);
+    const bool in_range = program_.loss == Loss::bce && !source.targets && are_bce_targets(source.inputs, memory_);
+    if (!in_range) check_finite(source.inputs, names.inputs, names.first_row, memory_);
     if (source.targets) {
-        check_matrix(*source.targets, n_features_, width_of, names.targets, names.first_row);
+        check_matrix(*source.targets, n_features_, width_of, names.targets, names.first_row, memory_);
         if (source.targets->rows != source.rows()) {
             throw Error(ErrorKind::value, std::string(names.targets) + " has " + std::to_string(source.targets->rows) +
                                               " rows, but " + names.inputs + " has " + std::to_string(source.rows()));
@@ -165,7 +167,7 @@ void Autoencoder::check_rows(const RowSource& source, const RowNames& names) con
     }
     if (program_.loss == Loss::bce && !in_range) {
         check_bce_targets(source.targets.value_or(source.inputs), source.targets ? names.targets : names.inputs,
-                          names.first_row);
+                          names.first_row, memory_);
     }
     if (source.weights) check_weights(source.weights, source.rows(), names.weights);
 }
@@ -181,7 +183,7 @@ FitEnd Autoencoder::fit(const RowSource& training, const RowSource* validation, 
     if (validation || configuration_.validation_fraction <= 0.0) {
         return isthmus::fit(*model_, state_, configuration_, scaled.source(), validation, hooks);
     }
-    const HeldBack held_back(scaled.source(), state_.seed, configuration_.validation_fraction);
+    const HeldBack held_back(scaled.source(), state_.seed, configuration_.validation_fraction, memory_);
     return isthmus::fit(*model_, state_, configuration_, scaled.source(), &held_back.validation(), hooks,
                         held_back.training_rows());
 }
@@ -200,7 +202,7 @@ void Autoencoder::check_inputs(MatrixView x) const {
 void Autoencoder::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out,
                       const char* name) const {
     if (model_->run(first_op, last_op, rows, out)) return;
-    check_finite(rows, name, 0);
+    check_finite(rows, name, 0, memory_);
     throw Error(ErrorKind::runtime, std::string(name) + " was changed by another thread while it was read");
 }
 
@@ -230,7 +232,7 @@ void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,
     check_rows(source, names);
     check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
     if (per_feature) check_shape(*per_feature, x.rows, n_features_);
-    model_->row_errors(source, errors, per_feature);
+    model_->row_errors(source, errors, per_feature, x.memory);
 }
 
 double Autoencoder::evaluate(const RowSource& source) const {

@@ -44,11 +44,13 @@ public:
     FitEnd fit(const RowSource& training, const RowSource* validation, const Hooks& hooks);
     void partial_fit(const RowSource& training, const Hooks& hooks);
 
-    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ...
+    // Rows are checked as in fit and may lie in the device's memory, as may outputs, which are (rows, code), (rows,
+    // features), ...
     void encode(MatrixView x, MutableMatrixView code) const;
     void decode(MatrixView code, MutableMatrixView x) const;
     void reconstruct(MatrixView x, MutableMatrixView y) const;
-    // A caller that goes through its rows in blocks says which row of them x begins with.
+    // errors and per_feature lie in the memory that x is in. A caller that goes through its rows in blocks says which
+    // row of them x begins with.
     void reconstruction_error(MatrixView x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
                               std::int64_t first_row = 0) const;
     // Loss over the rows of a source.
@@ -71,6 +73,7 @@ private:
     Configuration configuration_;
     std::int64_t n_features_;
     Program program_;
+    const DeviceMemory* memory_;  // of the device; null where all memory is the host's
     TrainingState state_;
     std::unique_ptr<Model> model_;
     bool training_ = false;  // see Training in the source

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kBlockRows = 4096;
 
 MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
-    return {rows.row(first), count, rows.cols, rows.stride};
+    return {rows.row(first), count, rows.cols, rows.stride, rows.memory};
 }
 
 }  // namespace

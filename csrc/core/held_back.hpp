@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace isthmus {
 class HeldBack {
 public:
     // Throws Error(value) when there are fewer than two rows, or when all weight is on one side.
-    HeldBack(const RowSource& all, std::uint64_t seed, double fraction);
+    // `memory` gathers rows that lie in a device's.
+    HeldBack(const RowSource& all, std::uint64_t seed, double fraction, const DeviceMemory* memory = nullptr);
     HeldBack(const HeldBack&) = delete;
     HeldBack& operator=(const HeldBack&) = delete;
 
@@ -24,6 +26,7 @@ public:
 private:
     std::vector<std::int64_t> training_rows_;
     std::vector<float> inputs_, targets_, weights_;
+    std::shared_ptr<void> device_inputs_, device_targets_;
     RowSource source_;
 };
 

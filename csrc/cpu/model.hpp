@@ -24,8 +24,8 @@ public:
                  Stop& stop) override;
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const override;
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    Memory memory) const override;
 
 private:
     struct Flat {

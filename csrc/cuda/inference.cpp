@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cfloat>
 #include <cstring>
 
 #include "cuda/feed.hpp"
@@ -98,16 +99,16 @@ void unpack(const float* from, std::int64_t stride, MutableMatrixView to, std::i
 }
 
 // Layers [first_op, last_op) of `count` rows at x, with the activations of training or of inference. Returns the
-// output, in ping or pong.
+// output, of the last layer's stride: `to`, where that is given, else in ping or pong.
 const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
-                        const float* x, std::int64_t count, Lane& lane) {
+                        const float* x, std::int64_t x_stride, std::int64_t count, Lane& lane, float* to = nullptr) {
     const Network& network = inference.network;
     const int planes = plane_count(network.arithmetic());
     lane.ping.grow(count * network.widest_stride());
     lane.pong.grow(count * network.widest_stride());
     float* y = lane.ping.data();
     float* other = lane.pong.data();
-    LayerMatrix input{const_cast<float*>(x)};  // which nobody writes to
+    LayerMatrix input{const_cast<float*>(x), {}, x_stride};  // which nobody writes to
     if (planes > 0) {
         const std::int64_t size = planes * count * plane_stride(network.widest_stride());
         lane.planes.grow(size);
@@ -124,12 +125,12 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     if (planes > 0) {
         const Layer& first = network.layers()[first_op];
         input.planes = take(first.in);
-        split({x, count, first.in, first.in_stride(), input.planes}, lane.stream);
+        split({x, count, first.in, x_stride, input.planes}, lane.stream);
     }
     for (std::size_t i = first_op; i < last_op; ++i) {
         const Layer& layer = network.layers()[i];
-        LayerMatrix output{y};
-        if (planes > 0 && i + 1 < last_op) output = {nullptr, take(layer.out)};
+        LayerMatrix output{i + 1 == last_op && to != nullptr ? to : y};
+        if (planes > 0 && i + 1 < last_op) output = {nullptr, take(layer.out), 0};
         run_layer(network, i, training ? layer.training_activation : layer.activation, inference.weights, count, input,
                   output, nullptr, inference.limits, lane.stream);
         input = output;
@@ -144,26 +145,46 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
     const std::int64_t in_stride = row_stride(rows.cols);
     const std::int64_t out_stride = row_stride(out.cols);
     const std::int64_t block = block_rows(network.widest_stride());
+    const bool in_place = rows.memory == Memory::device;
+    const bool leave_there = out.memory == Memory::device;
+    const bool written_there = leave_there && out.stride == out_stride;
     TwoLanes lanes(pool, rows.rows > block);
     bool finite = true;
     lanes.for_each_block(
         rows.rows, block,
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            lane.packed.grow(count * std::max(in_stride, out_stride));
-            lane.input.grow(count * in_stride);
-            finite &= pack_finite(rows, first, count, in_stride, lane.packed.data());
-            copy_async(lane.input.data(), lane.packed.data(), count * in_stride, lane.stream);
-            const float* const y = run_layers(*this, first_op, last_op, false, lane.input.data(), count, lane);
-            copy_async(lane.packed.data(), y, count * out_stride, lane.stream);
+            const float* x = rows.row(first);
+            if (in_place) {
+                memory.hold_back(lane.stream);
+                forget(lane.found.data(), lane.stream);
+                search({x, count, rows.cols, rows.stride, -FLT_MAX, FLT_MAX, lane.found.data()}, lane.stream);
+                copy_async(lane.first_bad.data(), lane.found.data(), 1, lane.stream);
+            } else {
+                lane.packed.grow(count * std::max(in_stride, out_stride));
+                lane.input.grow(count * in_stride);
+                finite &= pack_finite(rows, first, count, in_stride, lane.packed.data());
+                copy_async(lane.input.data(), lane.packed.data(), count * in_stride, lane.stream);
+                x = lane.input.data();
+            }
+            const float* const y = run_layers(*this, first_op, last_op, false, x, in_place ? rows.stride : in_stride,
+                                              count, lane, written_there ? out.row(first) : nullptr);
+            if (written_there) return;
+            if (leave_there) {
+                copy_rows_async(out.row(first), out.stride, y, out_stride, count, out.cols, lane.stream);
+            } else {
+                lane.packed.grow(count * out_stride);
+                copy_async(lane.packed.data(), y, count * out_stride, lane.stream);
+            }
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            unpack(lane.packed.data(), out_stride, out, first, count);
+            if (in_place) finite &= *lane.first_bad.data() == kNowhere;
+            if (!leave_there) unpack(lane.packed.data(), out_stride, out, first, count);
         });
     return finite;
 }
 
 void Inference::row_errors(const RowSource& source, std::span<double> errors,
-                           std::optional<MutableMatrixView> per_feature) const {
+                           std::optional<MutableMatrixView> per_feature, Memory leave_in) const {
     const std::int64_t stride = row_stride(network.n_features());
     const std::int64_t block = block_rows(network.widest_stride());
     const auto* const held = static_cast<const HeldRows*>(source.resident.get());
@@ -180,6 +201,7 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
             BatchRows rows;
             lane.packed.grow(2 * count * stride);
             if (held != nullptr) {
+                if (held->in_place()) memory.hold_back(lane.stream);
                 rows = held->rows(source.resident_row + first);
                 rows.weights = nullptr;
             } else {
@@ -192,7 +214,8 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                 }
             }
             const std::size_t n_layers = network.layers().size();
-            const float* const y = run_layers(*this, 0, n_layers, true, rows.inputs + rows.first * stride, count, lane);
+            const float* const y =
+                run_layers(*this, 0, n_layers, true, rows.inputs + rows.first * rows.stride, rows.stride, count, lane);
             lane.errors.grow(count);
             lane.row_errors.grow(count);
             LossArgs args{};
@@ -211,12 +234,24 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                 args.values_stride = stride;
             }
             loss(args, lane.stream);
-            copy_async(lane.row_errors.data(), lane.errors.data(), count, lane.stream);
-            if (per_feature) copy_async(lane.packed.data(), lane.values.data(), count * stride, lane.stream);
+            if (leave_in == Memory::device) {
+                copy_async(errors.data() + first, lane.errors.data(), count, lane.stream);
+            } else {
+                copy_async(lane.row_errors.data(), lane.errors.data(), count, lane.stream);
+            }
+            if (!per_feature) return;
+            if (per_feature->memory == Memory::device) {
+                copy_rows_async(per_feature->row(first), per_feature->stride, lane.values.data(), stride, count,
+                                per_feature->cols, lane.stream);
+            } else {
+                copy_async(lane.packed.data(), lane.values.data(), count * stride, lane.stream);
+            }
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            std::copy_n(lane.row_errors.data(), count, errors.begin() + first);
-            if (per_feature) unpack(lane.packed.data(), stride, *per_feature, first, count);
+            if (leave_in == Memory::host) std::copy_n(lane.row_errors.data(), count, errors.begin() + first);
+            if (per_feature && per_feature->memory == Memory::host) {
+                unpack(lane.packed.data(), stride, *per_feature, first, count);
+            }
         });
 }
 

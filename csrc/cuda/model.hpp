@@ -7,6 +7,7 @@
 
 #include "cuda/buffer.hpp"
 #include "cuda/inference.hpp"
+#include "cuda/memory.hpp"
 #include "cuda/network.hpp"
 #include "cuda/one_block_training.hpp"
 #include "cuda/passes.hpp"
@@ -20,7 +21,8 @@ namespace isthmus::cuda {
 
 class CudaModel final : public Model {
 public:
-    CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic);
+    CudaModel(int ordinal, const CudaMemory& memory, const Limits& limits, const Program& program,
+              Arithmetic arithmetic);
     ~CudaModel() override;
 
     void write(const Tensors& tensors) override;
@@ -32,8 +34,8 @@ public:
                  Stop& stop) override;
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const override;
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    Memory memory) const override;
 
 private:
     // Of params, m and v, which lie one after another.
@@ -44,6 +46,7 @@ private:
                               const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
+    const CudaMemory& memory_;
     Limits limits_;
     Network network_;
     Stream stream_;

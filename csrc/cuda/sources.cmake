@@ -4,6 +4,7 @@ set(ISTHMUS_CUDA_SOURCES
   activation.cu
   buffer.cpp
   device.cpp
+  elements.cu
   feed.cpp
   forward.cu
   gather.cu
@@ -11,6 +12,7 @@ set(ISTHMUS_CUDA_SOURCES
   input_gradient.cu
   kernels.cpp
   loss.cu
+  memory.cpp
   model.cpp
   network.cpp
   one_block.cu

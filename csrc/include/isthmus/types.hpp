@@ -26,12 +26,18 @@ enum class ModelKind : std::uint8_t { autoencoder };
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
-// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative.
+// Whose memory a pointer is of. What is `device` is read and written by a device alone: the host must not touch it.
+enum class Memory : std::uint8_t { host, device };
+
+// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative. In a
+// device's memory the stride is positive, rows begin at multiples of 16 bytes, and zeros follow them up to a multiple
+// of 4 columns.
 struct MatrixView {
     const float* data = nullptr;
     std::int64_t rows = 0;
     std::int64_t cols = 0;
     std::int64_t stride = 0;
+    Memory memory = Memory::host;
 
     const float* row(std::int64_t r) const { return data + r * stride; }
 };
@@ -41,9 +47,10 @@ struct MutableMatrixView {
     std::int64_t rows = 0;
     std::int64_t cols = 0;
     std::int64_t stride = 0;
+    Memory memory = Memory::host;
 
     float* row(std::int64_t r) const { return data + r * stride; }
-    operator MatrixView() const { return {data, rows, cols, stride}; }
+    operator MatrixView() const { return {data, rows, cols, stride, memory}; }
 };
 
 // ---- configuration: the constructor's parameters that belong to the model (design: "What people see"). ----------
