@@ -10,8 +10,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "bindings/device_array.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus::bindings {
@@ -53,8 +55,25 @@ std::span<T> mutable_vector(py::array_t<T, 0>& array, std::int64_t n) {
     return {array.mutable_data(), view.size()};
 }
 
-inline std::optional<MatrixView> matrix(const std::optional<FloatArray>& array) {
-    return array ? std::optional<MatrixView>(matrix(*array)) : std::nullopt;
+// Rows of the host, or of the model's own device: Error(value) that names both where they are on another.
+using RowArray = std::variant<FloatArray, DeviceArrayPointer>;
+
+inline MutableMatrixView device_matrix(const DeviceArray& array, const std::string& model_device, const char* name) {
+    if (array.device.name() != model_device) {
+        throw Error(ErrorKind::value, std::string(name) + " is on " + array.device.name() + ", but this model is on " +
+                                          model_device + "; nothing is moved silently: move one of them");
+    }
+    return matrix(array);
+}
+
+inline MatrixView matrix(const RowArray& array, const std::string& model_device, const char* name) {
+    if (const auto* const here = std::get_if<FloatArray>(&array)) return matrix(*here);
+    return device_matrix(*std::get<DeviceArrayPointer>(array), model_device, name);
+}
+
+inline MutableMatrixView mutable_matrix(RowArray& array, const std::string& model_device) {
+    if (auto* const here = std::get_if<FloatArray>(&array)) return mutable_matrix(*here);
+    return device_matrix(*std::get<DeviceArrayPointer>(array), model_device, "out");
 }
 
 inline const float* row_weights(const std::optional<FloatArray>& weights, std::int64_t rows) {

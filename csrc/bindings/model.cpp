@@ -31,6 +31,7 @@ namespace {
 
 using ModelPointer = std::unique_ptr<SharedModel>;
 using OptionalArray = std::optional<FloatArray>;
+using OptionalRows = std::optional<RowArray>;
 using EpochCallback = py::typing::Callable<bool(Parameters)>;
 using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
 
@@ -47,18 +48,20 @@ ModelPointer from_stored(StoredModel stored, const Placement& placement) {
 }
 
 ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed,
-                    const std::string& device, int n_threads) {
+                    const std::string& device, int n_threads, const std::string& on) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
     const py::gil_scoped_release nogil;
-    return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
-                                         seed);
+    return std::make_unique<SharedModel>(Placement(device, n_threads, on), options, std::move(configuration),
+                                         n_features, seed);
 }
 
 // ---- training ---------------------------------------------------------------------------------------------------
 
-RowSource row_source(const FloatArray& inputs, const OptionalArray& targets, const OptionalArray& weights) {
-    return {matrix(inputs), matrix(targets), row_weights(weights, inputs.shape(0))};
+RowSource row_source(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights,
+                     const char* name = "X") {
+    const MatrixView rows = matrix(inputs, model.device_name(), name);
+    return {rows, {}, row_weights(weights, rows.rows)};
 }
 
 Parameters to_python(const EpochInfo& info) {
@@ -85,11 +88,14 @@ void train(SharedModel& model, Train&& body) {
     }
 }
 
-void fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights, const OptionalArray& validation,
-         const OptionalArray& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
-    const RowSource training = row_source(inputs, std::nullopt, weights);
+void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, const OptionalRows& validation,
+         const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
+    const RowSource training = row_source(model, inputs, weights);
     std::optional<RowSource> held_out;
-    if (validation) held_out = row_source(*validation, validation_targets, std::nullopt);
+    if (validation) held_out = row_source(model, *validation, std::nullopt, "validation_data");
+    if (validation && validation_targets) {
+        held_out->targets = matrix(*validation_targets, model.device_name(), "validation_data[1]");
+    }
 
     SignalPoll stop;
     Hooks hooks;
@@ -102,8 +108,8 @@ void fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weig
     train(model, [&](Autoencoder& core) { core.fit(training, held_out ? &*held_out : nullptr, hooks); });
 }
 
-void partial_fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource training = row_source(inputs, std::nullopt, weights);
+void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+    const RowSource training = row_source(model, inputs, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
@@ -176,8 +182,8 @@ std::vector<float> join(const Program& program, const std::vector<FloatArray>& a
     return flat;
 }
 
-std::vector<FloatArray> gradients(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(inputs, std::nullopt, weights);
+std::vector<FloatArray> gradients(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+    const RowSource source = row_source(model, inputs, weights);
     const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(source); });
     return split(program(model), flat);
 }
@@ -190,10 +196,10 @@ void set_weights(SharedModel& model, const std::vector<FloatArray>& arrays) {
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 // encode, decode and reconstruct differ in the core's function alone.
-auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
-    return [run](const SharedModel& model, const FloatArray& rows, FloatArray out) {
-        const MatrixView in = matrix(rows);
-        const MutableMatrixView result = mutable_matrix(out);
+auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, const char* name = "X") {
+    return [run, name](const SharedModel& model, const RowArray& rows, RowArray out) {
+        const MatrixView in = matrix(rows, model.device_name(), name);
+        const MutableMatrixView result = mutable_matrix(out, model.device_name());
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
     };
@@ -240,17 +246,28 @@ auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const,
     };
 }
 
-void reconstruction_error(const SharedModel& model, const FloatArray& rows, DoubleArray errors,
-                          std::optional<FloatArray> per_feature, std::int64_t first_row) {
-    const MatrixView in = matrix(rows);
-    const std::span<double> out = mutable_vector<double>(errors, in.rows);
+// errors, and what per_feature takes, are where the rows are.
+using ErrorArray = std::variant<DoubleArray, DeviceArrayPointer>;
+
+void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorArray errors, OptionalRows per_feature,
+                          std::int64_t first_row) {
+    const MatrixView in = matrix(rows, model.device_name(), "X");
+    if (errors.index() != rows.index() || (per_feature && per_feature->index() != rows.index())) {
+        throw Error(ErrorKind::type, "errors must be where the rows are");
+    }
+    std::span<double> out;
+    if (const auto* const there = std::get_if<DeviceArrayPointer>(&errors)) {
+        out = {static_cast<double*>((*there)->data), static_cast<std::size_t>((*there)->shape.at(0))};
+    } else {
+        out = mutable_vector<double>(std::get<DoubleArray>(errors), in.rows);
+    }
     std::optional<MutableMatrixView> elements;
-    if (per_feature) elements = mutable_matrix(*per_feature);
+    if (per_feature) elements = mutable_matrix(*per_feature, model.device_name());
     model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, first_row); });
 }
 
-double evaluate(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(inputs, std::nullopt, weights);
+double evaluate(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+    const RowSource source = row_source(model, inputs, weights);
     return model.read([&](const Autoencoder& core) { return core.evaluate(source); });
 }
 
@@ -281,7 +298,9 @@ ModelPointer deserialise(const py::bytes& data, const std::string& device, int n
 ModelPointer moved(const SharedModel& model, const std::string& device, int n_threads) {
     StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
     const py::gil_scoped_release nogil;
-    return from_stored(std::move(stored), Placement(device, n_threads));
+    // A device that "auto" took for the sake of the rows is kept.
+    const bool stays = model.serves([&](const std::string& name) { return name == device; });
+    return from_stored(std::move(stored), Placement(device, n_threads, stays ? model.device_name() : ""));
 }
 
 // A value that is copied while nobody writes.
@@ -312,7 +331,7 @@ void register_model(py::module_& m) {
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
-              py::arg("device"), py::arg("n_threads").noconvert());
+              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("on") = "");
     model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def("save", &save, py::arg("path"), py::arg("training_state"));
@@ -366,7 +385,7 @@ void register_model(py::module_& m) {
     model.def("gradients", &gradients, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
-    model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("decode", runner(&Autoencoder::decode, "Z"), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
     model.def("encode_quickly", quick_runner(&Autoencoder::encode, &Autoencoder::n_features, &Autoencoder::code_size),

@@ -4,6 +4,7 @@
 #include <cfloat>
 
 #include "cuda/elements.hpp"
+#include "cuda/elementwise.hpp"
 #include "cuda/launch.hpp"
 
 namespace isthmus::cuda {
@@ -80,6 +81,13 @@ __global__ void convert_rows(ConvertArgs c) {
     if (first != kNowhere) atomicMin(c.found, first);
 }
 
+__global__ void negate_all(const double* from, double* to, std::int64_t n) {
+    for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n;
+         i += std::int64_t{gridDim.x} * blockDim.x) {
+        to[i] = -from[i];
+    }
+}
+
 dim3 blocks_of(std::int64_t rows) {
     constexpr std::int64_t kMost = 4096;
     const std::int64_t blocks = (rows + kRows - 1) / kRows;
@@ -95,6 +103,10 @@ void launch_convert(const ConvertArgs& args, cudaStream_t stream) {
 
 void search(const SearchArgs& args, cudaStream_t stream) {
     launch(search_rows, blocks_of(args.n), dim3(kLanes, kRows), 0, stream, args);
+}
+
+void negate(const double* from, double* to, std::int64_t n, cudaStream_t stream) {
+    launch(negate_all, dim3(blocks_for(n)), dim3(256), 0, stream, from, to, n);
 }
 
 void convert(const ConvertArgs& args, cudaStream_t stream) {

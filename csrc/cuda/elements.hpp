@@ -34,4 +34,7 @@ struct ConvertArgs {
 };
 void convert(const ConvertArgs& args, cudaStream_t stream);
 
+// to[i] = -from[i]
+void negate(const double* from, double* to, std::int64_t n, cudaStream_t stream);
+
 }  // namespace isthmus::cuda

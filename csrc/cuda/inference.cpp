@@ -147,7 +147,8 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
     const std::int64_t block = block_rows(network.widest_stride());
     const bool in_place = rows.memory == Memory::device;
     const bool leave_there = out.memory == Memory::device;
-    const bool written_there = leave_there && out.stride == out_stride;
+    // Without padding, which is not ours to write.
+    const bool written_there = leave_there && out.stride == out_stride && out.cols == out_stride;
     TwoLanes lanes(pool, rows.rows > block);
     bool finite = true;
     lanes.for_each_block(

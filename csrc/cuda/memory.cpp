@@ -22,6 +22,11 @@ int CudaMemory::ordinal_of(const void* data) const {
     return there ? attributes.device : -1;
 }
 
+void CudaMemory::while_current(const std::function<void()>& body) const {
+    const OnDevice device(ordinal_);
+    body();
+}
+
 std::uintptr_t CudaMemory::stream() const {
     const OnDevice device(ordinal_);
     return reinterpret_cast<std::uintptr_t>(static_cast<cudaStream_t>(work().stream));
@@ -66,6 +71,13 @@ void CudaMemory::widen(MatrixView from, double* to) const {
     const OnDevice device(ordinal_);
     const Drain drain(work().stream);
     cuda::convert({elements, nullptr, from.cols, nullptr, to}, work().stream);
+    work().stream.synchronize();
+}
+
+void CudaMemory::negate(const double* from, double* to, std::int64_t n) const {
+    const OnDevice device(ordinal_);
+    const Drain drain(work().stream);
+    cuda::negate(from, to, n, work().stream);
     work().stream.synchronize();
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -65,6 +66,9 @@ public:
     virtual int ordinal() const = 0;
     virtual int ordinal_of(const void* data) const = 0;
 
+    // Calls body with this device current, and puts back the one that was.
+    virtual void while_current(const std::function<void()>& body) const = 0;
+
     // As the device's runtime numbers streams.
     virtual std::uintptr_t stream() const = 0;
     // What is in that other stream now comes before whatever comes into stream() from now on.
@@ -74,6 +78,8 @@ public:
     // finite as a float32.
     virtual std::optional<Position> convert(const Elements& from, MutableMatrixView to) const = 0;
     virtual void widen(MatrixView from, double* to) const = 0;
+    // to[i] = -from[i]
+    virtual void negate(const double* from, double* to, std::int64_t n) const = 0;
 
     // The first value in row order that is not within [low, high]; a NaN never is.
     virtual std::optional<Finding> find_outside(MatrixView rows, float low, float high) const = 0;

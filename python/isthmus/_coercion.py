@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _core
+from isthmus import _core, _device_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +30,9 @@ _BLOCK = 1 << 20
 # ---- anything to an array ---------------------------------------------------------------------------------------
 
 
-def matrix(X: object, name: str = "X") -> NDArray[Any]:
-    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in.
+def matrix(X: object, name: str = "X") -> Any:
+    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in: NumPy's, or
+    a `DeviceArray` for one on a GPU.
 
     Raises
     ------
@@ -41,7 +42,8 @@ def matrix(X: object, name: str = "X") -> NDArray[Any]:
         For another number of dimensions, rows of different lengths, strings, complex numbers, masked values, and
         arrays without rows or columns.
     """
-    array = _array(X, name, "a 2-D array (rows, features)")
+    there = _device_arrays.take(X, name)
+    array = _array(X, name, "a 2-D array (rows, features)") if there is None else there
     if array.ndim == 1:
         raise ValueError(
             f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
@@ -100,10 +102,8 @@ def feature_names(X: object) -> list[str] | None:
 # ---- arrays to float32 ------------------------------------------------------------------------------------------
 
 
-def float32(
-    array: NDArray[Any], name: str = "X", first_row: int = 0, *, finite: bool = True
-) -> NDArray[np.float32]:
-    """The whole 2-D array as the core reads it; `first_row` is added to the row that an error names.
+def float32(array: Any, name: str = "X", first_row: int = 0, *, finite: bool = True) -> Any:
+    """The whole 2-D array as the core reads it, where it is; `first_row` is added to the row that an error names.
 
     Raises
     ------
@@ -113,14 +113,22 @@ def float32(
     TypeError
         For an object array that holds something other than numbers.
     """
+    if isinstance(array, _core.DeviceArray):
+        readable, at = array.readable()
+        if at is not None and finite:
+            raise ValueError(f"{_element(name, *at)} is {_why_not_finite(array.item(*at), name)}")
+        return readable
     return _float32(array, name, lambda row, column: _element(name, row + first_row, column), finite)
 
 
-def blocks(array: NDArray[Any], name: str = "X", whole: bool = True) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """The array's rows in order as float32, all at once where no copy is needed and `whole` asks for it.
+def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[slice, Any]]:
+    """The array's rows in order as float32, all at once where no copy is needed and `whole` asks for it, and on a GPU.
 
     Errors as in `float32`.
     """
+    if isinstance(array, _core.DeviceArray):
+        yield slice(None), float32(array, name)
+        return
     if whole and passes(array):
         yield slice(None), array
         return
@@ -135,9 +143,14 @@ def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | Non
     """One contiguous float32 a row, or None; the core checks that they are not negative."""
     if sample_weight is None:
         return None
-    array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
+    there = _device_arrays.take(sample_weight, "sample_weight")  # the trainer reads weights on the host
+    array: Any = there
+    if there is None:
+        array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
     if array.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one number a row of X; got {array.shape}")
+    if there is not None:
+        array = there.to_host()
     column = _float32(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
     return np.ascontiguousarray(column[:, 0])
 

@@ -8,7 +8,49 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+import typing_extensions
+__all__: list[str] = ['DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+class DeviceArray:
+    """
+    An array in the memory of a GPU, for DLPack and __cuda_array_interface__.
+    """
+    def __dlpack__(self, *, stream: typing.Any = None, max_version: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex] | None = None, dl_device: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex] | None = None, copy: bool | None = None) -> typing_extensions.CapsuleType:
+        ...
+    def __dlpack_device__(self) -> tuple[int, int]:
+        ...
+    def __len__(self) -> int:
+        ...
+    def __neg__(self) -> DeviceArray:
+        ...
+    def empty(self, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], wide: bool) -> DeviceArray:
+        """
+        A new array on the same device, of float32 or float64.
+        """
+    def item(self, row: int, column: int) -> float:
+        ...
+    def readable(self) -> tuple[DeviceArray, tuple[int, int] | None]:
+        """
+        As float32 that the core reads, the array itself where it can be, and where a copy is not finite.
+        """
+    def to_host(self) -> numpy.typing.NDArray[numpy.float32]:
+        ...
+    def widened(self) -> DeviceArray:
+        ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, typing.Any]:
+        ...
+    @property
+    def device(self) -> str:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def ndim(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        ...
 class Model:
     """
     A network with its weights and training state, on a device.
@@ -19,41 +61,41 @@ class Model:
     @staticmethod
     def load(path: bytes, device: str, n_threads: int) -> Model:
         ...
-    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int) -> None:
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, on: str = '') -> None:
         ...
     def configure(self, parameters: dict[str, typing.Any]) -> None:
         """
         New training parameters; ValueError when the network would change.
         """
-    def decode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def decode(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def encode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def encode(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
-    def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | None, validation_targets: numpy.typing.NDArray[numpy.float32] | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
+    def fit(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, validation_targets: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
         ...
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
-    def gradients(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+    def gradients(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def moved(self, device: str, n_threads: int) -> Model:
         """
         A copy on another device or number of threads.
         """
-    def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
-    def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32], errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, first_row: int) -> None:
+    def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, first_row: int) -> None:
         """
         first_row is the number of the first of these rows, for messages.
         """
@@ -142,6 +184,10 @@ def dense_backward_weight(x: numpy.typing.NDArray[numpy.float32], dz: numpy.typi
     ...
 def dense_forward(x: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], bias: numpy.typing.NDArray[numpy.float32] | None, activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
     ...
+def device_array(array: typing.Any, name: str) -> DeviceArray | None:
+    """
+    The caller's array, by DLPack or __cuda_array_interface__; None for one that is not on a GPU.
+    """
 def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.

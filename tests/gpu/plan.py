@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 UNDER_SANITIZERS = {
     "test_cuda": ("products_are_exact_on_integers", "single_kernels_are_those_of_the_cpu",
                   "two_runs_give_the_same_bits"),
+    "test_cuda_memory": ("every_type_of_element_is_converted", "values_outside_are_found_wherever_they_are",
+                         "rows_are_gathered_and_widened"),
     "test_cuda_tensor_cores": ("products_round_their_operands_alone",
                                "weights_that_are_kept_and_brought_back_are_those_that_products_read"),
 }  # fmt: skip

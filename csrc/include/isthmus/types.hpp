@@ -29,9 +29,9 @@ enum class ModelKind : std::uint8_t { autoencoder };
 // Whose memory a pointer is of. What is `device` is read and written by a device alone: the host must not touch it.
 enum class Memory : std::uint8_t { host, device };
 
-// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative. In a
-// device's memory the stride is positive, rows begin at multiples of 16 bytes, and zeros follow them up to a multiple
-// of 4 columns.
+// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative. What
+// is read in a device's memory has a positive stride, rows that begin at multiples of 16 bytes, and zeros after them up
+// to a multiple of 4 columns.
 struct MatrixView {
     const float* data = nullptr;
     std::int64_t rows = 0;
