@@ -44,8 +44,8 @@ private:
 
     void run_member(const Member& me, const StepParameters& parameters);
     bool stop_requested();
-    // Loss and gradient of the rows at [begin, end) of the workspace.
-    void sum_part(Part& part, std::span<const std::int64_t> rows, std::int64_t begin, std::int64_t end, int thread);
+    // Loss and gradient of some rows of a batch; those of the next are where they will be wanted.
+    void sum_part(Part& part, Weights weights, const Batches& batch, int thread);
     // With the gradient of one part or of both; false when a parameter is no longer finite.
     bool update(const StepParameters& parameters, const Exchange& exchange, bool both,
                 const math::UpdateConstants& constants, float scale);
@@ -56,7 +56,10 @@ private:
     const StepRange& range_;
     const UpdateRule& rule_;
     Stop& stop_;
+    // One a thread: where both wrote to one, each at rows of its own, the hardware's prefetcher ran on from the first's
+    // rows into the second's and took their cache lines away (8.8 us a step of 30-16-8-16-30 instead of 8.0).
     Workspace& work_;
+    Workspace second_work_;
 
     Buffer replica_;  // params, m, v and copies of the second thread, one after another
     Exchange exchanges_[2];
