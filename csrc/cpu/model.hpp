@@ -7,6 +7,7 @@
 #include "cpu/buffer.hpp"
 #include "cpu/inference.hpp"
 #include "cpu/network.hpp"
+#include "cpu/replica_step.hpp"
 #include "cpu/workspace.hpp"
 #include "device/contract.hpp"
 
@@ -44,6 +45,7 @@ private:
     Buffer copies_;                         // of the weights, as the products want them
     Buffer gradient_;                       // the split plan's
     std::unique_ptr<Workspace> workspace_;  // the last train's
+    std::unique_ptr<Replica> replica_;      // likewise
     mutable ScratchPool scratch_;
 };
 

@@ -22,8 +22,16 @@ Batches part_of(const Batches& batch, std::int64_t first, int part) {
 
 }  // namespace
 
+Replica::Replica(const Network& network, std::int64_t rows)
+    : work(network, rows, 1), state(3 * network.flat_size() + network.copies_size()) {
+    for (Exchange& exchange : exchanges) {
+        for (Part& part : exchange.parts) part.gradient = Buffer(network.flat_size());
+    }
+}
+
 ReplicaRunner::ReplicaRunner(const Network& network, StepParameters parameters, const RowSource& source,
-                             const StepRange& range, const UpdateRule& rule, Stop& stop, Workspace& work)
+                             const StepRange& range, const UpdateRule& rule, Stop& stop, Workspace& work,
+                             Replica& replica)
     : network_(network),
       parameters_(parameters),
       source_(source),
@@ -31,29 +39,38 @@ ReplicaRunner::ReplicaRunner(const Network& network, StepParameters parameters, 
       rule_(rule),
       stop_(stop),
       work_(work),
-      second_work_(network, (work.rows + 1) / 2, 1),
-      replica_(3 * network.flat_size() + network.copies_size()) {
+      replica_(replica) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
-    for (Exchange& exchange : exchanges_) {
-        for (Part& part : exchange.parts) part.gradient = Buffer(network.flat_size());
-    }
+    for (Exchange& exchange : replica.exchanges) exchange.stopped = false;
 }
 
 Totals ReplicaRunner::run() {
-    const std::int64_t n = network_.flat_size();
-    const StepParameters replica{replica_.data(), replica_.data() + n, replica_.data() + 2 * n,
-                                 replica_.data() + 3 * n};
-    std::copy_n(parameters_.params, n, replica.params);
-    std::copy_n(parameters_.m, n, replica.m);
-    std::copy_n(parameters_.v, n, replica.v);
-    std::copy_n(parameters_.copies, network_.copies_size(), replica.copies);
-    run_team(kThreads, [&](const Member& me) { run_member(me, me.id == 0 ? parameters_ : replica); });
+    bool two = false;
+    run_team(kThreads, [&](const Member& me) {
+        if (me.id == 0) two = me.count == kThreads;
+        run_member(me);
+    });
+    replica_.current = two && totals_.status != Status::diverged;
     if (exception_) std::rethrow_exception(exception_);
     return totals_;
 }
 
-void ReplicaRunner::run_member(const Member& me, const StepParameters& parameters) {
+StepParameters ReplicaRunner::replicated() {
+    const std::int64_t n = network_.flat_size();
+    float* const state = replica_.state.data();
+    if (!replica_.current) {
+        std::copy_n(parameters_.params, n, state);
+        std::copy_n(parameters_.m, n, state + n);
+        std::copy_n(parameters_.v, n, state + 2 * n);
+        std::copy_n(parameters_.copies, network_.copies_size(), state + 3 * n);
+    }
+    return {state, state + n, state + 2 * n, state + 3 * n};
+}
+
+void ReplicaRunner::run_member(const Member& me) {
+    // The first step's barrier stands between this copy and the first change.
+    const StepParameters parameters = me.id == 0 ? parameters_ : replicated();
     const std::int64_t steps = range_.steps();
     for (std::int64_t s = 0; s < steps; ++s) {
         const auto constants = update_constants(rule_, range_, s);
@@ -61,7 +78,7 @@ void ReplicaRunner::run_member(const Member& me, const StepParameters& parameter
         const auto n = static_cast<std::int64_t>(batch.rows.size());
         const std::int64_t first = rows_summed_first(network_, n);
         const double weight = sum_of_weights(source_, batch.rows);
-        Exchange& exchange = exchanges_[s % 2];
+        Exchange& exchange = replica_.exchanges[s % 2];
         const Weights weights{parameters.params, parameters.copies};
         // One sum over all rows is one thread's; and all is when the system gave no second one.
         const bool apart = first < n && me.count == kThreads;
@@ -101,7 +118,7 @@ void ReplicaRunner::sum_part(Part& part, Weights weights, const Batches& batch, 
     part.loss = 0.0;
     const auto n = static_cast<std::int64_t>(batch.rows.size());
     if (n == 0) return;
-    Workspace& work = thread == 0 ? work_ : second_work_;
+    Workspace& work = thread == 0 ? work_ : replica_.work;
     forward_backward(network_, weights, source_, batch.rows, batch.next_rows, range_.noise, Member{0, 1, nullptr},
                      work);
     add_losses(source_, batch.rows, work, 0, n, part.loss);
