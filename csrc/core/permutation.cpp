@@ -47,7 +47,7 @@ Split split_rows(std::uint64_t seed, double fraction, std::int64_t n) {
     if (n < 2) {
         throw Error(ErrorKind::value,
                     "validation_fraction needs at least 2 rows, one to hold back and one to train on; X has " +
-                        std::to_string(n));
+                        std::to_string(n) + " sample");
     }
     const double wanted = std::round(fraction * static_cast<double>(n));
     const std::int64_t held_back = std::clamp<std::int64_t>(static_cast<std::int64_t>(wanted), 1, n - 1);

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import isthmus
 import isthmus.kernels
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike, NDArray
 
 DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
@@ -43,6 +45,13 @@ Weights = Sequence[NDArray[np.float32]]
 
 # Largest error, relative to the Frobenius norm of the reference.
 TOLERANCE = {np.dtype(np.float32): 1e-5}
+
+
+def package(name: str, at_least: str | None = None) -> Any:
+    """The module; the test skips without it, but fails where ISTHMUS_TEST_PACKAGES=all says that all are here."""
+    if os.environ.get("ISTHMUS_TEST_PACKAGES") == "all":
+        return import_module(name)
+    return pytest.importorskip(name, minversion=at_least)
 
 
 def relative_error(actual: ArrayLike, expected: ArrayLike, scale: ArrayLike | None = None) -> float:
