@@ -54,13 +54,16 @@ MODELS = [
     " shuffle=False)",
     "Autoencoder((4,), (), loss='mae', optimizer='adamw', input_noise=0.1, epochs=5, validation_fraction=0.2,"
     " patience=2, learning_rate_schedule='plateau', clip_norm=1.0, random_state=3)",
+    "Autoencoder((2,), loss='bce', scaling='minmax', epochs=3)",
+    "AnomalyDetector()",
+    "AnomalyDetector((3,), scaling=None, loss='mae', contamination=0.2, epochs=3)",
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_checks_of_scikit_learn(model: str) -> None:
-    """All checks for a transformer; one that scikit-learn skips counts as failed."""
+    """All checks for a transformer, and an outlier detector; one that scikit-learn skips counts as failed."""
     package("sklearn", "1.6")
     for name in ("array_api_strict", "pandas", "polars"):  # without one, checks are left out
         package(name)
