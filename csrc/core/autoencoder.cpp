@@ -71,7 +71,11 @@ public:
     FreshScaling(const FreshScaling&) = delete;
     FreshScaling& operator=(const FreshScaling&) = delete;
 
-    bool wanted(const Configuration& configuration) const { return fresh_ && configuration.scaling; }
+    // To these rows of what is learned from, all when there are no numbers, unless it is there already.
+    void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
+        if (!fresh_ || !configuration.scaling) return;
+        scaling_ = fit_scaling(*configuration.scaling, learned.inputs, row_numbers, learned.weights, kRowNames.inputs);
+    }
     void keep() { fresh_ = false; }
 
 private:
@@ -183,11 +187,8 @@ FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, cons
     }
 
     FreshScaling fresh(scaling_);
-    if (fresh.wanted(configuration_)) {
-        const auto rows = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
-        const Samples& learned = weighted.samples();
-        scaling_ = fit_scaling(*configuration_.scaling, learned.inputs, rows, learned.weights, kRowNames.inputs);
-    }
+    const auto learned = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
+    fresh.fit(configuration_, weighted.samples(), learned);
     RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
     std::optional<RowFeed> held_out;
     std::optional<HeldBack> held_back;
@@ -207,10 +208,7 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks) {
     const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
     const ScaledWeights weighted(learned_from(training, chosen));
     FreshScaling fresh(scaling_);
-    if (fresh.wanted(configuration_)) {
-        const Samples& learned = weighted.samples();
-        scaling_ = fit_scaling(*configuration_.scaling, learned.inputs, {}, learned.weights, kRowNames.inputs);
-    }
+    fresh.fit(configuration_, weighted.samples(), {});
     RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
     fresh.keep();
     calibrated(rows, training, chosen, [&] {

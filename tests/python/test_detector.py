@@ -12,6 +12,9 @@ import pytest
 from checks import assert_close, assert_same_bits, bits, relative_error
 from isthmus import AnomalyDetector, Autoencoder, NotFittedError
 from numpy.typing import NDArray
+from test_bad_input import SHAPES
+
+pytestmark = pytest.mark.every_device
 
 F64 = NDArray[np.float64]
 OPTIONS: dict[str, Any] = {"encoder_layers": (6, 2), "epochs": 5, "random_state": 0}
@@ -142,7 +145,7 @@ def test_files_keep_the_class_and_the_calibration(detector: AnomalyDetector, tmp
     for again in (AnomalyDetector.load(tmp_path / "d"), Autoencoder.load(tmp_path / "d"),
                   Autoencoder.from_bytes(detector.to_bytes())):
         assert type(again) is AnomalyDetector
-        assert {**again.get_params(), "device": "auto"} == detector.get_params()
+        assert {**again.get_params(), "device": detector.device} == detector.get_params()
         assert_same_bits(again.p_values(x), detector.p_values(x))
         assert again.offset_ == detector.offset_
     plain = AnomalyDetector(**OPTIONS, scaling=None).fit(x)
@@ -202,6 +205,15 @@ def test_bad_parameters(name: str, value: Any) -> None:
         AnomalyDetector(**{**OPTIONS, name: value}).fit(rows())
     with pytest.raises(ValueError, match="calibration_fraction needs at least 2 rows"):
         AnomalyDetector(calibration_fraction=0.5).fit(rows()[:1])
+
+
+@pytest.mark.parametrize("what", SHAPES)
+def test_arrays_of_the_wrong_kind(detector: AnomalyDetector, what: str) -> None:
+    x, words = SHAPES[what]
+    for call in (AnomalyDetector(**OPTIONS).fit, detector.score_samples, detector.decision_function, detector.predict,
+                 detector.p_values, detector.explain):
+        with pytest.raises((ValueError, TypeError), match="|".join(words)):
+            call(x)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])

@@ -13,6 +13,8 @@ from checks import assert_close, assert_same_bits, bits, layouts, relative_error
 from isthmus import Autoencoder
 from numpy.typing import NDArray
 
+pytestmark = pytest.mark.every_device
+
 KINDS = ["standard", "minmax"]
 F64 = NDArray[np.float64]
 
