@@ -31,6 +31,7 @@ namespace {
 
 using ModelPointer = std::unique_ptr<SharedModel>;
 using OptionalArray = std::optional<FloatArray>;
+using OptionalRows = std::optional<py::array>;
 using EpochCallback = py::typing::Callable<bool(Parameters)>;
 using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
 
@@ -57,8 +58,9 @@ ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::
 
 // ---- training ---------------------------------------------------------------------------------------------------
 
-RowSource row_source(const FloatArray& inputs, const OptionalArray& targets, const OptionalArray& weights) {
-    return {matrix(inputs), matrix(targets), row_weights(weights, inputs.shape(0))};
+Samples samples(const py::array& inputs, const OptionalRows& targets, const OptionalArray& weights) {
+    const Table rows = table(inputs);
+    return {rows, targets ? std::optional<Table>(table(*targets)) : std::nullopt, row_weights(weights, rows.rows)};
 }
 
 Parameters to_python(const EpochInfo& info) {
@@ -85,11 +87,11 @@ void train(SharedModel& model, Train&& body) {
     }
 }
 
-void fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights, const OptionalArray& validation,
-         const OptionalArray& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
-    const RowSource training = row_source(inputs, std::nullopt, weights);
-    std::optional<RowSource> held_out;
-    if (validation) held_out = row_source(*validation, validation_targets, std::nullopt);
+void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, const OptionalRows& validation,
+         const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
+    const Samples training = samples(inputs, std::nullopt, weights);
+    std::optional<Samples> held_out;
+    if (validation) held_out = samples(*validation, validation_targets, std::nullopt);
 
     SignalPoll stop;
     Hooks hooks;
@@ -102,8 +104,8 @@ void fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weig
     train(model, [&](Autoencoder& core) { core.fit(training, held_out ? &*held_out : nullptr, hooks); });
 }
 
-void partial_fit(SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource training = row_source(inputs, std::nullopt, weights);
+void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
+    const Samples training = samples(inputs, std::nullopt, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
@@ -176,9 +178,9 @@ std::vector<float> join(const Program& program, const std::vector<FloatArray>& a
     return flat;
 }
 
-std::vector<FloatArray> gradients(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(inputs, std::nullopt, weights);
-    const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(source); });
+std::vector<FloatArray> gradients(const SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
+    const Samples rows = samples(inputs, std::nullopt, weights);
+    const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(rows); });
     return split(program(model), flat);
 }
 
@@ -190,9 +192,9 @@ void set_weights(SharedModel& model, const std::vector<FloatArray>& arrays) {
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 // encode, decode and reconstruct differ in the core's function alone.
-auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
-    return [run](const SharedModel& model, const FloatArray& rows, FloatArray out) {
-        const MatrixView in = matrix(rows);
+auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const) {
+    return [run](const SharedModel& model, const py::array& rows, FloatArray out) {
+        const Table in = table(rows);
         const MutableMatrixView result = mutable_matrix(out);
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
@@ -204,7 +206,7 @@ auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const) {
 // the MNIST network takes 2 us, and the long way 4 more.
 using Width = std::int64_t (Autoencoder::*)() const;
 
-auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, Width from, Width to) {
+auto quick_runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const, Width from, Width to) {
     return [run, from, to](const SharedModel& model, const py::object& rows, const py::object& device,
                            const py::object& n_threads) -> std::optional<FloatArray> {
         if (!PyUnicode_CheckExact(device.ptr())) return std::nullopt;
@@ -240,18 +242,34 @@ auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const,
     };
 }
 
-void reconstruction_error(const SharedModel& model, const FloatArray& rows, DoubleArray errors,
-                          std::optional<FloatArray> per_feature, std::int64_t first_row) {
-    const MatrixView in = matrix(rows);
+void reconstruction_error(const SharedModel& model, const py::array& rows, DoubleArray errors,
+                          std::optional<FloatArray> per_feature, bool in_input_units, std::int64_t first_row) {
+    const Table in = table(rows);
+    const Units units = in_input_units ? Units::input : Units::scaled;
     const std::span<double> out = mutable_vector<double>(errors, in.rows);
     std::optional<MutableMatrixView> elements;
     if (per_feature) elements = mutable_matrix(*per_feature);
-    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, first_row); });
+    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, units, first_row); });
 }
 
-double evaluate(const SharedModel& model, const FloatArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(inputs, std::nullopt, weights);
-    return model.read([&](const Autoencoder& core) { return core.evaluate(source); });
+void anomaly_scores(const SharedModel& model, const py::array& rows, DoubleArray scores,
+                    std::optional<FloatArray> per_feature) {
+    const Table in = table(rows);
+    const std::span<double> out = mutable_vector<double>(scores, in.rows);
+    std::optional<MutableMatrixView> elements;
+    if (per_feature) elements = mutable_matrix(*per_feature);
+    model.read([&](const Autoencoder& core) { core.anomaly_scores(in, out, elements); });
+}
+
+void p_values(const SharedModel& model, const py::array& rows, DoubleArray p) {
+    const Table in = table(rows);
+    const std::span<double> out = mutable_vector<double>(p, in.rows);
+    model.read([&](const Autoencoder& core) { core.p_values(in, out); });
+}
+
+double evaluate(const SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
+    const Samples rows = samples(inputs, std::nullopt, weights);
+    return model.read([&](const Autoencoder& core) { return core.evaluate(rows); });
 }
 
 // ---- files --------------------------------------------------------------------------------------------------------
@@ -294,9 +312,12 @@ auto reader(Get get) {
 
 void register_model(py::module_& m) {
     m.def(
+        "reads", [](const py::array& array) { return number_of(array).has_value(); }, py::arg("array"),
+        "Does the core convert an array of this number type itself?");
+    m.def(
         "find_non_finite",
-        [](const FloatArray& rows) {
-            const MatrixView view = matrix(rows);
+        [](const py::array& rows) {
+            const Table view = table(rows);
             const py::gil_scoped_release nogil;
             const auto at = find_non_finite(view);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
@@ -336,6 +357,10 @@ void register_model(py::module_& m) {
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
     model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("offset", reader([](const Autoencoder& core) -> std::optional<double> {
+                                    const std::vector<double>& offset = core.calibration().offset;
+                                    return offset.empty() ? std::nullopt : std::optional(offset.front());
+                                }));
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
     model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
@@ -378,8 +403,11 @@ void register_model(py::module_& m) {
               quick_runner(&Autoencoder::reconstruct, &Autoencoder::n_features, &Autoencoder::n_features),
               py::arg("rows"), py::arg("device"), py::arg("n_threads"));
     model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(), py::arg("errors").noconvert(),
-              py::arg("per_feature").noconvert(), py::arg("first_row").noconvert(),
+              py::arg("per_feature").noconvert(), py::arg("in_input_units"), py::arg("first_row").noconvert(),
               "first_row is the number of the first of these rows, for messages.");
+    model.def("anomaly_scores", &anomaly_scores, py::arg("rows").noconvert(), py::arg("scores").noconvert(),
+              py::arg("per_feature").noconvert());
+    model.def("p_values", &p_values, py::arg("rows").noconvert(), py::arg("p").noconvert());
     model.def("evaluate", &evaluate, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 }
 

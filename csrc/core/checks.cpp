@@ -40,28 +40,22 @@ std::optional<Position> find_outside(MatrixView rows, float low, float high) {
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
-static std::optional<Position> find_outside_bce(MatrixView targets) {
+std::optional<Position> find_outside_bce(MatrixView targets) {
     constexpr float kRounding = 1e-6F;
     return find_outside(targets, -kRounding, 1.0F + kRounding);
 }
 
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
     if (const auto at = find_non_finite(rows)) {
-        throw Error(ErrorKind::value, element(name, rows, *at, first_row) + "; " + name + " must be finite");
+        throw Error(ErrorKind::value,
+                    element(name, rows, *at, first_row) + "; " + name + " must be finite (no NaN, no infinity)");
     }
 }
 
-void check_shape_of(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name) {
-    if (rows.cols != width) {
-        throw Error(ErrorKind::value, name + " has " + std::to_string(rows.cols) + " " + width_of);
-    }
-    if (rows.rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
-}
-
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
-                  std::int64_t first_row) {
-    check_shape_of(rows, width, width_of, name);
-    check_finite(rows, name, first_row);
+void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, const std::string& width_of,
+                    const std::string& name) {
+    if (cols != width) throw Error(ErrorKind::value, name + " has " + std::to_string(cols) + " " + width_of);
+    if (rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
 }
 
 bool are_bce_targets(MatrixView targets) { return !find_outside_bce(targets).has_value(); }

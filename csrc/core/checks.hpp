@@ -21,13 +21,13 @@ std::optional<Position> find_outside(MatrixView rows, float low, float high);
 // All throw Error(value); `name` is the argument's, `first_row` the number of its row that `rows` begins with.
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row = 0);
 // At least one row, `width` columns. `width_of` ends the sentence "X has 3 columns, but ...".
-void check_shape_of(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name);
-// That, and finite.
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
-                  std::int64_t first_row = 0);
+void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, const std::string& width_of,
+                    const std::string& name);
+// First value that is not within [0, 1] but for rounding, 1e-6.
+std::optional<Position> find_outside_bce(MatrixView targets);
 // Whether check_bce_targets would let them pass.
 bool are_bce_targets(MatrixView targets);
-// Within [0, 1] but for rounding, 1e-6: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
+// Throws for what find_outside_bce finds: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
 void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row = 0);
 // Finite, at least 0, not all 0.
 void check_weights(const float* weights, std::int64_t rows, const std::string& name);

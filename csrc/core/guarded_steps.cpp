@@ -87,7 +87,7 @@ Totals GuardedSteps::train(const Range& range, Stop& stop) {
     steps.noise.epoch = static_cast<std::uint32_t>(range.epoch);
     steps.loss_sum = range.loss_sum;
     steps.weight_sum = range.weight_sum;
-    return model_.train(job_.source, steps, job_.rule, job_.reducer, stop);
+    return job_.rows.train(model_, steps, job_.rule, job_.reducer, stop);
 }
 
 void GuardedSteps::count(const Totals& totals) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "core/row_feed.hpp"
 #include "core/training_state.hpp"
 #include "device/contract.hpp"
 #include "isthmus/types.hpp"
@@ -39,7 +40,7 @@ private:
 class GuardedSteps {
 public:
     struct Job {
-        const RowSource& source;
+        RowFeed& rows;
         RowOrder order;
         std::int64_t batch_size;  // at most order.size()
         UpdateRule rule;

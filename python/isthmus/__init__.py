@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from isthmus._autoencoder import Autoencoder
 from isthmus._core import __version__
+from isthmus._detector import AnomalyDetector
 from isthmus._errors import DivergenceError, ModelFormatError, NotFittedError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from isthmus import kernels as kernels
 
-__all__ = ["Autoencoder", "DivergenceError", "ModelFormatError", "NotFittedError", "__version__", "kernels"]
+__all__ = [
+    "AnomalyDetector", "Autoencoder", "DivergenceError", "ModelFormatError", "NotFittedError", "__version__", "kernels",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

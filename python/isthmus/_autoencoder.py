@@ -46,7 +46,7 @@ class Autoencoder(Transformer):
     output_activation : str, optional
         None: ``"sigmoid"`` for ``loss="bce"``, which takes no other, else ``"linear"``.
     loss : {"mse", "bce", "mae", "huber"}
-        ``bce`` needs values in [0, 1].
+        ``bce`` needs values in [0, 1], or ``scaling="minmax"``.
     optimizer : {"adam", "adamw", "sgd"}
     learning_rate, beta_1, beta_2, epsilon, momentum : float
         Adam as in its paper (Kingma and Ba, 2015); ``momentum`` is that of ``sgd``.
@@ -60,6 +60,11 @@ class Autoencoder(Transformer):
     input_noise : float
         Corrupts the input while training: standard deviation, or fraction of values set to 0.
     input_noise_kind : {"gaussian", "mask"}
+    scaling : {"standard", "minmax"}, optional
+        Fitted with the model on the rows that are first trained on, applied to what comes in, undone by `decode` and
+        `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
+        ``sample_weight``. Columns that were constant are only shifted. The loss, `input_noise` and errors are in the
+        scaled space.
     batch_size, epochs : int
         The last batch of an epoch may be smaller; it counts.
     shuffle : bool
@@ -132,6 +137,7 @@ class Autoencoder(Transformer):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        scaling: str | None = None,
         batch_size: int = 256,
         epochs: int = 100,
         shuffle: bool = True,
@@ -163,6 +169,7 @@ class Autoencoder(Transformer):
         self.clip_norm = clip_norm
         self.input_noise = input_noise
         self.input_noise_kind = input_noise_kind
+        self.scaling = scaling
         self.batch_size = batch_size
         self.epochs = epochs
         self.shuffle = shuffle
@@ -196,7 +203,9 @@ class Autoencoder(Transformer):
         Parameters
         ----------
         X : array-like of shape (n, features)
-            Anything that NumPy makes a 2-D array of numbers from. A float32 array with contiguous rows is not copied.
+            Anything that NumPy makes a 2-D array of numbers from; pandas, polars and Arrow tables. A float32 array with
+            contiguous rows is not copied, unless there is a ``scaling``; others are, once, or a stretch of steps at a
+            time where they are too large.
         y : ignored
             For scikit-learn.
         sample_weight : array-like of shape (n,), optional
@@ -225,7 +234,7 @@ class Autoencoder(Transformer):
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
-            rows = _coercion.float32(array)
+            rows = _coercion.readable(array)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, rows.shape[1])
             if before is None:
@@ -239,13 +248,14 @@ class Autoencoder(Transformer):
     def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Trains for one pass over X in its order, in slices of ``batch_size``, keeping the moments between calls.
 
-        The first call makes the initial weights. Parameters, errors and interruption as in `fit`.
+        The first call makes the initial weights and fits the ``scaling``, which later calls keep. Parameters, errors
+        and interruption as in `fit`.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             before = self._model
             array = _coercion.matrix(X) if before is None else self._rows(X, before)
-            rows = _coercion.float32(array)
+            rows = _coercion.readable(array)
             weights = _coercion.row_weights(sample_weight, len(rows))
             if before is None:
                 core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [])
@@ -319,18 +329,29 @@ class Autoencoder(Transformer):
         core = self._ready()
         return self._run(core.reconstruct, self._rows(X, core), "X", core.n_features)
 
-    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> NDArray[np.float64]:
+    def reconstruction_error(
+        self, X: ArrayLike, per_feature: bool = False, units: str = "scaled"
+    ) -> NDArray[np.float64]:
         """Each row's error, the mean of its loss over the features, of shape (n,).
 
-        With ``per_feature`` the loss of each element instead, of shape (n, features), computed in float32.
+        Parameters
+        ----------
+        X : array-like of shape (n, features)
+        per_feature : bool
+            The loss of each element instead, of shape (n, features), computed in float32.
+        units : {"scaled", "input"}
+            ``"input"`` takes the loss of differences in the units of X instead of those after ``scaling``; not with
+            ``bce``.
         """
+        if units not in ("scaled", "input"):
+            raise ValueError(f"units must be 'scaled' or 'input'; got {units!r}")
         core = self._ready()
         array = self._rows(X, core)
         errors = np.empty(len(array), np.float64)
         elements = np.empty(array.shape, np.float64) if per_feature else None
         for where, rows in _coercion.blocks(array, whole=not per_feature):
             block = None if elements is None else np.empty(rows.shape, np.float32)
-            core.reconstruction_error(rows, errors[where], block, where.start or 0)
+            core.reconstruction_error(rows, errors[where], block, units == "input", where.start or 0)
             if elements is not None:
                 elements[where] = block
         return errors if elements is None else elements
@@ -342,13 +363,13 @@ class Autoencoder(Transformer):
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative loss over X: larger is better. y is ignored."""
         core = self._ready()
-        rows = _coercion.float32(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core))
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
         """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
         core = self._ready()
-        rows = _coercion.float32(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core))
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     # ---- at the door ------------------------------------------------------------------------------------------------
@@ -365,6 +386,7 @@ class Autoencoder(Transformer):
         where = place(self.device, self.n_threads)
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
+        given["kind"] = self._kind
         return _core.check_parameters(given), where
 
     def _fresh(
@@ -398,7 +420,7 @@ class Autoencoder(Transformer):
         for X, name in named:
             array = _coercion.matrix(X, name)
             check_width(type(self).__name__, name, array.shape[1], n_features)
-            rows.append(_coercion.float32(array, name))
+            rows.append(_coercion.readable(array, name))
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod

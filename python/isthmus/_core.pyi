@@ -8,7 +8,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
 class Model:
     """
     A network with its weights and training state, on a device.
@@ -21,39 +21,43 @@ class Model:
         ...
     def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int) -> None:
         ...
+    def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
     def configure(self, parameters: dict[str, typing.Any]) -> None:
         """
         New training parameters; ValueError when the network would change.
         """
-    def decode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def decode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def encode(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def encode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
-    def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    def evaluate(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | None, validation_targets: numpy.typing.NDArray[numpy.float32] | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
+    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
         ...
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
-    def gradients(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+    def gradients(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def moved(self, device: str, n_threads: int) -> Model:
         """
         A copy on another device or number of threads.
         """
-    def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32], weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def p_values(self, rows: numpy.ndarray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def partial_fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
+    def reconstruct(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
     def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32], errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, first_row: int) -> None:
+    def reconstruction_error(self, rows: numpy.ndarray, errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, in_input_units: bool, first_row: int) -> None:
         """
         first_row is the number of the first of these rows, for messages.
         """
@@ -96,6 +100,9 @@ class Model:
         ...
     @property
     def n_threads(self) -> int:
+        ...
+    @property
+    def offset(self) -> float | None:
         ...
     @property
     def parameters(self) -> dict[str, typing.Any]:
@@ -146,7 +153,7 @@ def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.
     """
-def find_non_finite(rows: numpy.typing.NDArray[numpy.float32]) -> tuple[int, int] | None:
+def find_non_finite(rows: numpy.ndarray) -> tuple[int, int] | None:
     """
     Row and column of the first NaN or infinity in row order, or None.
     """
@@ -166,6 +173,10 @@ def noise_kinds() -> list[str]:
     ...
 def optimizers() -> list[str]:
     ...
+def reads(array: numpy.ndarray) -> bool:
+    """
+    Does the core convert an array of this number type itself?
+    """
 def schedules() -> list[str]:
     ...
 def use_bfloat16_family(name: str) -> None:

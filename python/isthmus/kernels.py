@@ -321,7 +321,7 @@ def _options(device: str | None, precision: str, n_threads: int | None) -> tuple
 def _matrix(array: ArrayLike, name: str) -> Float32:
     if type(array) is np.ndarray and array.ndim == 2 and array.size > 0 and _coercion.passes(array):
         return array
-    return _coercion.float32(_coercion.matrix(array, name), name, finite=False)
+    return _coercion.float32(_coercion.matrix(array, name), name)
 
 
 def _vector(array: ArrayLike, name: str, size: int) -> Float32:

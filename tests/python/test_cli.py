@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import package
 from isthmus import Autoencoder
 from isthmus._cli import demo, main, options, tables
 
@@ -435,7 +436,7 @@ def test_the_demo_without_matplotlib_says_how_to_get_it(
 
 
 def test_the_digits_are_those_of_scikit_learn() -> None:
-    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    digits = package("sklearn.datasets").load_digits()
     train, test, labels = demo.load_digits()
     assert (len(train), len(test)) == (1437, 360)
     np.testing.assert_array_equal(test, digits.data[::5].astype(np.float32) / 16)
