@@ -10,8 +10,8 @@ from checks import run_python
 
 HEAVY = {
     "sklearn", "scipy", "torch", "tensorflow", "keras", "jax", "pandas", "polars", "pyarrow", "matplotlib", "tqdm",
-    "onnx", "joblib", "safetensors", "PIL", "argparse", "subprocess", "asyncio", "multiprocessing", "unittest",
-    "urllib.request", "importlib.metadata", "email",
+    "onnx", "onnxruntime", "tensorboard", "tensorboardX", "mlflow", "logging", "joblib", "safetensors", "PIL",
+    "argparse", "subprocess", "asyncio", "multiprocessing", "unittest", "urllib.request", "importlib.metadata", "email",
 }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus import Autoencoder
 from isthmus._cli import tables
+from isthmus._files import write_atomically
 
 CODE_SIZE = 8
 F32 = NDArray[np.float32]
@@ -63,7 +64,7 @@ def draw(rows: list[tuple[str, F32]], path: Path) -> None:
             axis.set_yticks([])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    tables.write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getbuffer())
 
 
 def run(arguments: argparse.Namespace) -> None:
