@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,12 +22,13 @@ def sample(n_rows: int, n_columns: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n_rows - 1, min(most, n_rows)).astype(np.int64))
 
 
-def reconstruction(x: Float64, width: int) -> Float64:
-    """Rows x (n, d) projected on their own `width` leading components, and back: of all linear codes of that width the
-    one with the least squared error on these rows (Eckart and Young, 1936)."""
+def reconstruction(x: NDArray[Any], width: int, rows: NDArray[Any] | None = None) -> Float64:
+    """Rows (x itself when None) projected on the `width` leading components of x (n, d), and back. On x itself no
+    linear code of that width has a smaller squared error (Eckart and Young, 1936)."""
+    x = x.astype(np.float64)
     mean = x.mean(axis=0)
-    left, values, components = np.linalg.svd(x - mean, full_matrices=False)
-    result: Float64 = (left[:, :width] * values[:width]) @ components[:width] + mean
+    components = np.linalg.svd(x - mean, full_matrices=False)[2][:width]
+    result: Float64 = ((x if rows is None else rows) - mean) @ components.T @ components + mean
     return result
 
 
