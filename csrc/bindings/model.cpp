@@ -189,6 +189,10 @@ void set_weights(SharedModel& model, const std::vector<FloatArray>& arrays) {
     model.write([&](Autoencoder& core) { core.set_weights(flat); });
 }
 
+void set_scaling(SharedModel& model, std::vector<double> shift, std::vector<double> scale) {
+    model.write([&](Autoencoder& core) { core.set_scaling({std::move(shift), std::move(scale)}); });
+}
+
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 // encode, decode and reconstruct differ in the core's function alone.
@@ -388,6 +392,8 @@ void register_model(py::module_& m) {
         return split(program(self), self.read([](const Autoencoder& core) { return core.weights(); }));
     });
     model.def("set_weights", &set_weights, py::arg("weights").noconvert());
+    model.def("set_scaling", &set_scaling, py::arg("shift"), py::arg("scale"),
+              "What each feature is shifted and divided by, instead of what the first training finds.");
     model.def("gradients", &gradients, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -244,6 +246,27 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     model_->write(fresh.tensors);
     state_ = std::move(fresh);
     calibration_ = {};  // it was that of other weights
+}
+
+void Autoencoder::set_scaling(Scaling scaling) {
+    const Training training(training_);
+    if (!configuration_.scaling) throw Error(ErrorKind::runtime, "a model with scaling=None takes no scaling");
+    const auto check = [&](const std::vector<double>& values, const char* name, bool divides) {
+        if (static_cast<std::int64_t>(values.size()) != n_features_) {
+            throw Error(ErrorKind::value, std::string(name) + " has " + std::to_string(values.size()) + " values; " +
+                                              std::to_string(n_features_) + " are needed");
+        }
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            if (std::isfinite(values[i]) && (!divides || values[i] > 0.0)) continue;
+            throw Error(ErrorKind::value, std::string(name) + "[" + std::to_string(i) + "] is " +
+                                              Json(values[i]).dump() + "; it must be finite" +
+                                              (divides ? " and above 0" : ""));
+        }
+    };
+    check(scaling.shift, "shift", false);
+    check(scaling.scale, "scale", true);
+    scaling_ = std::move(scaling);
+    calibration_ = {};  // it was that of another scaling
 }
 
 StoredModel Autoencoder::store(bool training_state) const {

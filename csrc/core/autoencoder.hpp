@@ -65,6 +65,10 @@ public:
     std::vector<float> weights() const;  // flat, program layout
     // Throws Error(value) for a wrong size or a non-finite value, naming the parameter. Moments restart at zero.
     void set_weights(std::span<const float> flat);
+    // Instead of one that the first training fits, for weights that were trained elsewhere. Throws Error(value) for a
+    // wrong size and for what is not finite, or not above 0 where something is divided by it, and Error(runtime) for a
+    // configuration without scaling.
+    void set_scaling(Scaling scaling);
 
     StoredModel store(bool training_state) const;
     std::vector<std::string> feature_names;

@@ -11,8 +11,10 @@ import numpy as np
 
 from isthmus import _coercion, _core
 from isthmus._device import draw_seed, place, stored_random_state
-from isthmus._scikit_learn import Transformer, check_names, check_width
+from isthmus._exports import Exports
+from isthmus._scikit_learn import check_names, check_width
 from isthmus._training import alone, as_callbacks, continued, train, watched
+from isthmus._views import Views
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _NOT_STORED = frozenset({"device", "n_threads"})
 
 
-class Autoencoder(Transformer):
+class Autoencoder(Views, Exports):
     """An autoencoder on dense layers, trained by minibatches.
 
     Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features

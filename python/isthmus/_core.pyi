@@ -67,6 +67,10 @@ class Model:
         """
         Is this model where these two would put it?
         """
+    def set_scaling(self, shift: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], scale: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        """
+        What each feature is shifted and divided by, instead of what the first training finds.
+        """
     def set_weights(self, weights: list[numpy.typing.NDArray[numpy.float32]]) -> None:
         ...
     def to_bytes(self, training_state: bool) -> bytes:

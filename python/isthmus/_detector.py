@@ -57,6 +57,7 @@ class AnomalyDetector(Autoencoder):
 
     _kind = "anomaly_detector"
     _estimator_type = "outlier_detector"
+    _outputs = (*Autoencoder._outputs, "score", "decision")
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a model refuses, how it says so, and that a refusal changes nothing.
 #include <cstdio>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "check.hpp"
 #include "core/permutation.hpp"
@@ -134,6 +136,30 @@ TEST(weights_that_do_not_fit_are_refused) {
         CHECK(same_bits(model.weights(), flat) && same_bits(model.state().tensors.params, flat));
         flat.push_back(0.0F);
         refuses(model, "weights has " + std::to_string(flat.size()) + " values; " + n + " are needed", set);
+    }
+}
+
+TEST(a_scaling_that_does_not_fit_is_refused) {
+    const Rows rows = make_rows(20, kWidth);
+    for (const Device* device : devices()) {
+        Autoencoder plain = make_autoencoder(*device);
+        const std::vector<double> shift(kWidth, 0.5);
+        CHECK_THROWS(plain.set_scaling({shift, shift}), ErrorKind::runtime);
+        Configuration configuration = small_configuration();
+        configuration.scaling = ScalingKind::standard;
+        Autoencoder model = make_autoencoder(*device, configuration);
+        const std::string n = std::to_string(kWidth);
+        refuses(model, "shift has 1 values; " + n + " are needed", [&] { model.set_scaling({{0.0}, shift}); });
+        refuses(model, "scale has 0 values; " + n + " are needed", [&] { model.set_scaling({shift, {}}); });
+        std::vector<double> wrong = shift;
+        wrong[1] = -2.0;
+        refuses(model, "scale[1] is -2.0; it must be finite and above 0", [&] { model.set_scaling({shift, wrong}); });
+        wrong[1] = std::numeric_limits<double>::infinity();
+        refuses(model, "shift[1] is inf; it must be finite", [&] { model.set_scaling({wrong, shift}); });
+        CHECK(model.scaling().empty());
+        model.set_scaling({shift, std::vector<double>(kWidth, 2.0)});
+        model.fit(rows.source(), nullptr, {});
+        CHECK(model.scaling().shift == shift && model.scaling().scale[0] == 2.0);  // training keeps it
     }
 }
 
