@@ -35,6 +35,7 @@ from turns import take_turns
 HERE = Path(__file__).resolve().parent
 OURS = "isthmus_cuda"
 FIRST = ("a", "b", "c", "e", "d")
+QUICK = (*FIRST, "d tf32", "d bfloat16")
 CASES = (*FIRST, "d 4096", *(c.name for c in GPU_CASES if c.name not in (*FIRST, "d 4096")))
 PARTS = ("kernels", "inference", "training")
 # Denormals cost a GPU nothing, and in many steps the copy of the data, which is in isthmus' time, is little.
@@ -45,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="default: 5; quick: 3")
     parser.add_argument("--seconds", type=float, help="of each turn, about; default: 0.5; quick: 0.2")
-    parser.add_argument("--cases", nargs="+", choices=CASES, help=f"default: all; quick: {' '.join(FIRST)}")
+    parser.add_argument("--cases", nargs="+", choices=CASES, help=f"default: all; quick: {', '.join(QUICK)}")
     parser.add_argument("--contestants", nargs="+", choices=GPU_NAMES, default=list(GPU_NAMES))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--program", type=Path, help="isthmus_bench_gpu_kernels, which the part kernels needs")
@@ -60,7 +61,7 @@ def parse() -> argparse.Namespace:
         parser.error("the part kernels needs --program, which is built by CMake where CUDA is found")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.2 if arguments.quick else 0.5)
-    arguments.cases = arguments.cases or list(FIRST if arguments.quick else CASES)
+    arguments.cases = arguments.cases or list(QUICK if arguments.quick else CASES)
     return arguments
 
 

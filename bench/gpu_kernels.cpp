@@ -7,7 +7,8 @@
 //     prepare OPERATION SIZES...   makes the operands and checks the result: error, operations and bytes
 //     time SECONDS                 seconds a call, over as many calls as take about that long
 //
-// Operations: forward, input, weight (ROWS IN OUT), update (PARAMETERS), loss, gather (ROWS COLS), copy (FLOATS).
+// Operations: forward, input, weight (ROWS IN OUT), update (PARAMETERS), loss, gather (ROWS COLS), copy (FLOATS). A
+// product may end in what it is computed in: .tf32, .bfloat16, .bf16x6; its operands are there in that form.
 #include <cstdio>
 #include <exception>
 #include <iostream>

@@ -25,6 +25,7 @@ def _model(case: Case, n_threads: int, device: str, epochs: int = 1, shuffle: bo
         n_threads=n_threads,
         random_state=0,
         device=device,
+        precision=case.precision,
         warm_start=True,  # fit goes on from these weights
     )
     return model.initialize(case.widths[0]).set_weights(case.weights())

@@ -37,6 +37,16 @@ std::optional<PlanKind> forced_plan() {
     throw Error(ErrorKind::value, "ISTHMUS_CUDA_PLAN is '" + name + "'; it must be one_block or layers");
 }
 
+// ISTHMUS_CUDA_FLOAT32 (simt, bf16x6) likewise, for precision "float32".
+Arithmetic chosen_float32() {
+    const char* const value = std::getenv("ISTHMUS_CUDA_FLOAT32");
+    if (value == nullptr) return Arithmetic::simt;
+    const std::string name = value;
+    if (name == "simt") return Arithmetic::simt;
+    if (name == "bf16x6") return Arithmetic::bf16x6;
+    throw Error(ErrorKind::value, "ISTHMUS_CUDA_FLOAT32 is '" + name + "'; it must be simt or bf16x6");
+}
+
 class CudaDevice final : public Device {
 public:
     explicit CudaDevice(int ordinal) : ordinal_(ordinal) {
@@ -46,14 +56,16 @@ public:
         limits_.multiprocessors = properties.multiProcessorCount;
         limits_.memory = static_cast<std::int64_t>(properties.totalGlobalMem);
         limits_.shared_memory = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
+        limits_.compute_capability = 10 * properties.major + properties.minor;
     }
 
     std::string name() const override { return "cuda:" + std::to_string(ordinal_); }
 
     std::unique_ptr<Model> compile(const Program& program, const CompileOptions& options) const override {
-        check_precision(options.precision);
+        const Limits found = limits();
+        check_precision(options.precision, found, name());
         const OnDevice device(ordinal_);
-        return std::make_unique<CudaModel>(ordinal_, limits(), program);
+        return std::make_unique<CudaModel>(ordinal_, found, program, arithmetic_of(options.precision, found));
     }
 
     const Kernels& kernels() const override { return kernels_; }
@@ -63,6 +75,7 @@ private:
         Limits limits = limits_;
         limits.tile = forced_tile();
         limits.plan = forced_plan();
+        limits.float32 = chosen_float32();
         return limits;
     }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/planes.hpp"
 #include "cuda/progress.hpp"
 #include "device/contract.hpp"
 #include "math/optimizers.hpp"
@@ -32,20 +33,31 @@ struct BatchRows {
     std::int64_t first = 0;
 };
 
-// x (count, cols) = the batch's inputs, corrupted by the noise; the columns up to the stride become 0.
+// x (count, cols) = the batch's inputs, corrupted by the noise; the columns up to the stride become 0. As floats, as
+// planes or both; x_stride is that of the floats, given or not.
 struct GatherArgs {
     BatchRows rows;
     std::int64_t count, cols;
     Noise noise;
     float* x;
     std::int64_t x_stride;
+    Planes planes;
 };
 void gather(const GatherArgs& args, cudaStream_t stream);
 
+// The planes of a matrix (rows, cols) of floats.
+struct SplitArgs {
+    const float* from;
+    std::int64_t rows, cols, stride;
+    Planes to;
+};
+void split(const SplitArgs& args, cudaStream_t stream);
+
 // ---- loss ---------------------------------------------------------------------------------------------------------
 
-// For each row r of y (rows, cols): errors[r] = e_r, and where dz is given dz = weight_r / divisor * d loss / d y *
-// act'(kept), and where values is given each element's loss. kept is y or z, of the stride of y; it may be dz.
+// For each row r of y (rows, cols): errors[r] = e_r, and where dz is given, as floats or as planes, dz = weight_r /
+// divisor * d loss / d y * act'(kept), and where values is given each element's loss. kept is y or z, of the stride of
+// y; it may be dz.
 //
 // Where progress is given, errors[r] = w_r e_r, and their sum, in a fixed tree, is the step's loss or, unless `opens`,
 // is added to it. A step that has diverged is marked where it `closes`; after that nothing is written any more.
@@ -65,6 +77,7 @@ struct LossArgs {
     Progress* progress;
     std::int64_t step;
     bool opens, closes;
+    Planes dz_planes;
 };
 void loss(const LossArgs& args, cudaStream_t stream);
 
@@ -83,9 +96,9 @@ struct NormArgs {
 };
 void clip_factor(const NormArgs& args, cudaStream_t stream);
 
-// In place on n floats, a multiple of 4, all aligned to 16 bytes. Where progress is given the gradient is multiplied by
-// its clip factor if `clipped`, nothing happens once a step has diverged, and `step` is marked when a parameter or
-// second moment is not finite afterwards.
+// In place on n floats, a multiple of 4, all aligned to 16 bytes; planes, where given, are written as one row. Where
+// progress is given the gradient is multiplied by its clip factor if `clipped`, nothing happens once a step has
+// diverged, and `step` is marked when a parameter or second moment is not finite afterwards.
 struct UpdateArgs {
     Optimizer optimizer;
     math::UpdateConstants constants;
@@ -98,6 +111,7 @@ struct UpdateArgs {
     std::int64_t n;
     Progress* progress;
     std::int64_t step;
+    Planes planes = {};
 };
 void update(const UpdateArgs& args, cudaStream_t stream);
 

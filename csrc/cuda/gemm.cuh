@@ -14,7 +14,7 @@
 #include "cuda/gemm_tile.cuh"
 #include "cuda/launch.hpp"
 #include "cuda/plan.hpp"
-#include "cuda/reduction.cuh"
+#include "cuda/row_sums.cuh"
 #include "math/scalar.hpp"
 
 namespace isthmus::cuda {
@@ -23,8 +23,7 @@ namespace isthmus::cuda {
 // takes them, both for the outputs (m, n) to (m, n + valid - 1).
 //
 // kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, to sum_of_a(m), which may be null;
-// and the grid's z divides k into parts of part_k, which pass through put_part and add_part to the block that ends
-// last.
+// and the grid's z divides k into parts of part_k: see row_sums.cuh.
 template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
     gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
@@ -71,14 +70,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
         for_each_run([&](int row, int column, int valid, auto& values) { epilogue.start(row, column, valid, values); });
     }
 
-    // The blocks of the first column add up a as well: it is in shared memory anyway.
-    float* sum_to = nullptr;
-    float sum_of_a = 0.0F;
+    SumOfRows<Epilogue> sum_of_a(epilogue, thread < Shape::kM && first_m + thread < m, first_m + thread, divided);
     if constexpr (Epilogue::kOverRows) {
-        if (blockIdx.y == 0 && thread < Shape::kM && first_m + thread < m) sum_to = epilogue.sum_of_a(first_m + thread);
-        if (sum_to != nullptr && !divided) sum_of_a = epilogue.first_sum(sum_to);
-        const int first_k = static_cast<int>(blockIdx.z) * epilogue.part_k;
-        k = k - first_k < epilogue.part_k ? k - first_k : epilogue.part_k;
+        const int first_k = take_part(epilogue, k);
         a.data += first_k * (kA == Contiguous::k ? 1 : a.stride);
         b.data += first_k * (kB == Contiguous::k ? 1 : b.stride);
     }
@@ -112,9 +106,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
             }
         }
         if constexpr (Epilogue::kOverRows) {
-            if (sum_to != nullptr) {
+            if (sum_of_a.to != nullptr) {
 #pragma unroll
-                for (int step = 0; step < Shape::kK; ++step) sum_of_a += slice_a[step * (Shape::kM + kGap) + thread];
+                for (int step = 0; step < Shape::kK; ++step) {
+                    sum_of_a.sum += slice_a[step * (Shape::kM + kGap) + thread];
+                }
             }
         }
         buffer ^= 1;
@@ -126,47 +122,21 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     }
 
     if constexpr (Epilogue::kOverRows) {
-        if (divided) {
-            ISTHMUS_SHARED(unsigned, last, 1);
-            const auto part = static_cast<int>(blockIdx.z);
-            for_each_run([&](int row, int column, int valid, auto& values) {
-                epilogue.put_part(part, row, column, valid, values);
-            });
-            if (sum_to != nullptr) epilogue.put_bias_part(part, first_m + thread, sum_of_a);
-            if (!is_last_block(epilogue.arrived + blockIdx.x + gridDim.x * blockIdx.y, gridDim.z, last)) return;
-            const auto parts = static_cast<int>(gridDim.z);
-            for_each_run([&](int row, int column, int valid, auto& values) {
-                for (auto& value : values) value = 0.0F;
-                epilogue.start(row, column, valid, values);
-                for (int p = 0; p < parts; ++p) epilogue.add_part(p, row, column, valid, values);
-            });
-            if (sum_to != nullptr) sum_of_a = epilogue.sum_of_bias_parts(parts, first_m + thread, sum_to);
-        }
-        if (sum_to != nullptr) *sum_to = sum_of_a;
+        if (divided && !add_parts(epilogue, for_each_run, sum_of_a)) return;
+        if (sum_of_a.to != nullptr) *sum_of_a.to = sum_of_a.sum;
     }
     for_each_run([&](int row, int column, int valid, auto& values) { epilogue.finish(row, column, valid, values); });
 }
 
 // ---- launch -------------------------------------------------------------------------------------------------------
 
-template <class F>
-void with_tile(TileSize size, F&& f) {
-    switch (size) {
-        case TileSize::large: return f(LargeTile{});
-        case TileSize::medium: return f(MediumTile{});
-        case TileSize::small: return f(SmallTile{});
-    }
-}
-
-// m runs along the grid's x, which has no limit that matters; `parts` of k along its z.
 template <Contiguous kA, Contiguous kB, class Epilogue>
 void launch_gemm(TileSize size, const Operand& a, const Operand& b, std::int64_t m, std::int64_t n, std::int64_t k,
                  const Epilogue& epilogue, cudaStream_t stream, std::int64_t parts = 1) {
-    with_tile(size, [&](auto shape) {
+    with_tile<LargeTile, MediumTile, SmallTile>(size, [&](auto shape) {
         using Shape = decltype(shape);
-        const dim3 grid(static_cast<unsigned>((m + Shape::kM - 1) / Shape::kM),
-                        static_cast<unsigned>((n + Shape::kN - 1) / Shape::kN), static_cast<unsigned>(parts));
-        launch(gemm<Shape, kA, kB, Epilogue>, grid, dim3(Shape::kThreads), 0, stream, a, b, m, n, k, epilogue);
+        launch(gemm<Shape, kA, kB, Epilogue>, tile_grid<Shape>(m, n, parts), dim3(Shape::kThreads), 0, stream, a, b, m,
+               n, k, epilogue);
     });
 }
 

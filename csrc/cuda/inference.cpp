@@ -101,19 +101,41 @@ void unpack(const float* from, std::int64_t stride, MutableMatrixView to, std::i
 // output, in ping or pong.
 const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
                         const float* x, std::int64_t count, Lane& lane) {
-    const std::int64_t size = count * inference.network.widest_stride();
-    lane.ping.grow(size);
-    lane.pong.grow(size);
+    const Network& network = inference.network;
+    const int planes = plane_count(network.arithmetic());
+    lane.ping.grow(count * network.widest_stride());
+    lane.pong.grow(count * network.widest_stride());
     float* y = lane.ping.data();
     float* other = lane.pong.data();
+    LayerMatrix input{const_cast<float*>(x)};  // which nobody writes to
+    if (planes > 0) {
+        const std::int64_t size = planes * count * plane_stride(network.widest_stride());
+        lane.planes.grow(size);
+        lane.other.grow(size);
+    }
+    Bfloat16* y_planes = lane.planes.data();
+    Bfloat16* other_planes = lane.other.data();
+    // The next matrix of planes of a width.
+    const auto take = [&](std::int64_t width) {
+        const Planes taken{y_planes, plane_stride(width), count * plane_stride(width), planes};
+        std::swap(y_planes, other_planes);
+        return taken;
+    };
+    if (planes > 0) {
+        const Layer& first = network.layers()[first_op];
+        input.planes = take(first.in);
+        split({x, count, first.in, first.in_stride(), input.planes}, lane.stream);
+    }
     for (std::size_t i = first_op; i < last_op; ++i) {
-        const Layer& layer = inference.network.layers()[i];
-        run_layer(layer, training ? layer.training_activation : layer.activation, inference.params, count, x, y,
-                  nullptr, inference.limits, lane.stream);
-        x = y;
+        const Layer& layer = network.layers()[i];
+        LayerMatrix output{y};
+        if (planes > 0 && i + 1 < last_op) output = {nullptr, take(layer.out)};
+        run_layer(network, i, training ? layer.training_activation : layer.activation, inference.weights, count, input,
+                  output, nullptr, inference.limits, lane.stream);
+        input = output;
         std::swap(y, other);
     }
-    return x;
+    return input.floats;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // Loss, its gradient through the last activation, and each row's error, in one pass. A row is a warp's, or a block's
 // where it is wide; its sum depends on its width alone.
 #include "cuda/elementwise.hpp"
+#include "cuda/planes.cuh"
 #include "cuda/reduction.cuh"
 #include "math/registry.hpp"
 
@@ -26,10 +27,11 @@ __device__ __forceinline__ double sum_of_elements(const LossArgs& l, std::int64_
         float gradient;
         LossT::evaluate(y[j], target[j], value, gradient);
         sum += static_cast<double>(value);
-        if (l.dz != nullptr) {
-            float dz = gradient * scale;
-            if constexpr (Act::id != Activation::linear) dz *= Act::derivative(kept[j]);
-            l.dz[r * l.y_stride + j] = dz;
+        if (l.dz != nullptr || l.dz_planes.data != nullptr) {
+            float dz[1] = {gradient * scale};
+            if constexpr (Act::id != Activation::linear) dz[0] *= Act::derivative(kept[j]);
+            if (l.dz != nullptr) l.dz[r * l.y_stride + j] = dz[0];
+            if (l.dz_planes.data != nullptr) store_planes(l.dz_planes, r, j, dz);
         }
         if (l.values != nullptr) l.values[r * l.values_stride + j] = value;
     }

@@ -38,8 +38,8 @@ RangeFacts facts_of(const RowSource& source, const StepRange& range, const Updat
 
 }  // namespace
 
-CudaModel::CudaModel(int ordinal, const Limits& limits, const Program& program)
-    : ordinal_(ordinal), limits_(limits), network_(program), state_(state_size()) {
+CudaModel::CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic)
+    : ordinal_(ordinal), limits_(limits), network_(program, arithmetic), state_(state_size()), planes_(network_) {
     write({});
 }
 
@@ -47,7 +47,7 @@ CudaModel::~CudaModel() = default;
 
 Parameters CudaModel::parameters() const {
     float* const params = state_.data();
-    return {params, params + network_.flat_size(), params + 2 * network_.flat_size()};
+    return {params, params + network_.flat_size(), params + 2 * network_.flat_size(), &planes_};
 }
 
 void CudaModel::write(const Tensors& tensors) {
@@ -62,6 +62,7 @@ void CudaModel::write(const Tensors& tensors) {
         }
         to += network_.flat_size();
     }
+    planes_.refresh(state_.data(), stream_);
     stream_.synchronize();
 }
 
@@ -86,6 +87,7 @@ void CudaModel::keep() {
 void CudaModel::rollback() {
     const OnDevice device(ordinal_);
     copy_async(state_.data(), kept_.data(), state_size(), stream_);
+    planes_.refresh(state_.data(), stream_);
     stream_.synchronize();  // others read the parameters on streams of their own
 }
 
@@ -164,7 +166,8 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     const Drain drain(stream);
     copy_async(progress.data(), &sums, 1, stream);
     zero_async(gradient.data(), network_.flat_size(), stream);
-    const BatchGradient batch{network_, limits_, work, state_.data(), gradient.data(), progress.data(), stream};
+    const BatchGradient batch{network_,        limits_,         work,  parameters().weights(),
+                              gradient.data(), progress.data(), stream};
     for (std::int64_t row = 0; row < n; row += piece) {
         const std::int64_t count = std::min(piece, n - row);
         const BatchGradient::Piece rows{feed.next(count), count, Noise{}, 0, row == 0, row + count == n};
@@ -183,7 +186,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     return totals;
 }
 
-Inference CudaModel::inference() const { return {network_, limits_, state_.data(), lanes_}; }
+Inference CudaModel::inference() const { return {network_, limits_, parameters().weights(), lanes_}; }
 
 bool CudaModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
     const OnDevice device(ordinal_);

@@ -20,7 +20,7 @@ namespace isthmus::cuda {
 
 class CudaModel final : public Model {
 public:
-    CudaModel(int ordinal, const Limits& limits, const Program& program);
+    CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic);
     ~CudaModel() override;
 
     void write(const Tensors& tensors) override;
@@ -49,6 +49,7 @@ private:
     Stream stream_;
     DeviceArray<float> state_;
     DeviceArray<float> kept_;
+    WeightPlanes planes_;
     std::unique_ptr<RangeBuffers> range_buffers_;  // the last train's
     std::unique_ptr<Workspace> workspace_;         // likewise
     std::unique_ptr<OneBlockBuffers> one_block_buffers_;

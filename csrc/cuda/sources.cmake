@@ -17,9 +17,11 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_plan.cpp
   one_block_training.cpp
   passes.cpp
+  split.cu
   training.cpp
   transfer.cpp
   update.cu
   weight_gradient.cu
+  weight_planes.cpp
   ../math/names.cpp
 )

@@ -92,7 +92,7 @@ StepLoop::Sums StepLoop::queue_gradient(std::int64_t step) {
     const auto begin = static_cast<std::size_t>(step * range_.batch_size);
     const std::int64_t count = std::min(range_.batch_size, static_cast<std::int64_t>(range_.rows.size() - begin));
     const BatchGradient batch{
-        network_, limits_, work_, parameters_.params, buffers_.gradient.data(), buffers_.progress.data(), stream_};
+        network_, limits_, work_, parameters_.weights(), buffers_.gradient.data(), buffers_.progress.data(), stream_};
     for (std::int64_t row = 0; row < count; row += piece_) {
         const std::int64_t rows = std::min(piece_, count - row);
         const BatchGradient::Piece piece{feed_.next(rows), rows, range_.noise, step, row == 0, row + rows == count};
@@ -122,10 +122,11 @@ void StepLoop::queue_update(std::int64_t step, double weight) {
                      buffers_.norm_partials.data(), buffers_.progress.data()},
                     stream_);
     }
-    update(
-        {rule_.optimizer, update_constants(rule_, range_, step), scale, rule_.clip_norm.has_value(), parameters_.params,
-         buffers_.gradient.data(), parameters_.m, parameters_.v, network_.flat_size(), buffers_.progress.data(), step},
-        stream_);
+    update({rule_.optimizer, update_constants(rule_, range_, step), scale, rule_.clip_norm.has_value(),
+            parameters_.params, buffers_.gradient.data(), parameters_.m, parameters_.v, network_.flat_size(),
+            buffers_.progress.data(), step, parameters_.planes->flat()},
+           stream_);
+    parameters_.planes->refresh_copies(parameters_.params, stream_);
 }
 
 bool StepLoop::stop_requested(std::int64_t step) {

@@ -34,6 +34,9 @@ struct Parameters {
     float* params;
     float* m;
     float* v;
+    const WeightPlanes* planes;
+
+    Weights weights() const { return {params, planes}; }
 };
 
 // The sum of the weights of a step's rows, and the constants of its update.

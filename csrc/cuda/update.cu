@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The norm that a gradient is clipped to, and the optimizer's update.
 #include "cuda/elementwise.hpp"
+#include "cuda/planes.cuh"
 #include "cuda/reduction.cuh"
 #include "math/registry.hpp"
 
@@ -59,6 +60,10 @@ __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
         Opt::update(u.constants, param.z, gradient.z * scale, m.z, v.z);
         Opt::update(u.constants, param.w, gradient.w * scale, m.w, v.w);
         params[i] = param;
+        if (u.planes.data != nullptr) {
+            float values[4] = {param.x, param.y, param.z, param.w};
+            store_planes(u.planes, 0, 4 * i, values);
+        }
         if constexpr (Opt::uses_m) ms[i] = m;
         if constexpr (Opt::uses_v) vs[i] = v;
         suspect += (param.x * 0.0F + param.y * 0.0F) + (param.z * 0.0F + param.w * 0.0F);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda/epilogues.cuh"
+#include "cuda/product.cuh"
 #include "cuda/products.hpp"
 
 namespace isthmus::cuda {
 
-void dense_backward_weight(const WeightGradientArgs& args, TileSize tile, const PartBuffers& parts,
+void dense_backward_weight(const WeightGradientArgs& args, const ProductPlan& plan, const PartBuffers& parts,
                            cudaStream_t stream) {
     const RowParts rows = row_parts(args.rows, args.out, args.in);
     const WeightGradient epilogue{{args.dweight, args.in},
@@ -15,8 +15,9 @@ void dense_backward_weight(const WeightGradientArgs& args, TileSize tile, const 
                                   {parts.sums.data(), args.in},
                                   parts.bias_sums.data(),
                                   parts.blocks_arrived.data()};
-    launch_gemm<Contiguous::other, Contiguous::other>(tile, {args.dz, args.dz_stride}, {args.x, args.x_stride},
-                                                      args.out, args.in, args.rows, epilogue, stream, rows.count);
+    launch_product<Contiguous::other, Contiguous::other>(
+        plan, {{args.dz, args.dz_stride}, args.dz_planes}, {{args.x, args.x_stride}, args.x_planes}, args.out, args.in,
+        args.rows, {}, [&](auto) { return epilogue; }, stream, rows.count);
 }
 
 }  // namespace isthmus::cuda

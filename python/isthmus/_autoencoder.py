@@ -75,9 +75,9 @@ class Autoencoder(Transformer):
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
-    precision : {"float32", "bfloat16"}
-        ``"bfloat16"`` rounds the operands of the layers' products; sums and all else stay float32. What the device
-        cannot do is an error.
+    precision : {"float32", "tf32", "bfloat16"}
+        ``"tf32"`` (GPUs) and ``"bfloat16"`` (GPUs, and CPUs with AMX or AVX512-BF16) round the operands of the layers'
+        products, to 11 and 8 binary digits; sums and all else stay float32. What the device cannot do is an error.
     n_threads : int, optional
         None: what the machine and the environment allow. Never changes a result.
     random_state : int, numpy.random.RandomState or numpy.random.Generator, optional

@@ -103,7 +103,7 @@ TEST(a_byte_decides) {
 }
 
 TEST(what_one_block_cannot_do_is_said) {
-    const cuda::Network network(build_program(case_a(), 10));
+    cuda::Network network(build_program(case_a(), 10));
     const auto why = [&](auto&& change, cuda::Limits limits = kH200) {
         cuda::RangeFacts facts;
         facts.rows = 100;
@@ -121,6 +121,11 @@ TEST(what_one_block_cannot_do_is_said) {
     CHECK(why([](auto& f) { f.held = false; }).find("do not fit") != std::string::npos);
     CHECK(why([](auto& f) { f.rows = f.batch_size = 1025; }).find("batch") != std::string::npos);
     CHECK(why([](auto& f) { f.rows = 0; }).find("no rows") != std::string::npos);
+    for (const cuda::Arithmetic other :
+         {cuda::Arithmetic::tf32, cuda::Arithmetic::bfloat16, cuda::Arithmetic::bf16x6}) {
+        network = cuda::Network(build_program(case_a(), 10), other);
+        CHECK(why([](auto&) {}).find("float32") != std::string::npos);
+    }
 }
 
 TEST(division_by_multiplication_is_exact) {

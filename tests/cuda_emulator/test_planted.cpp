@@ -14,6 +14,7 @@
 #include "../cpp/check.hpp"
 #include "emulated.hpp"
 #include "planted.hpp"
+#include "planted_mma.hpp"
 
 using namespace emulated;
 using planted::Bug;
@@ -43,6 +44,11 @@ constexpr const char* kNames[] = {
     "kernel that does not wait for a copy in another stream",
     "copy that does not wait for a kernel in another stream",
     "missing stream synchronisation",
+    "wrong fragment index",
+    "wrong accumulator layout",
+    "missing cp.async wait among several stages",
+    "wrong k tail of fragments",
+    "swapped rows of ldmatrix",
 };
 static_assert(std::size(kNames) == static_cast<std::size_t>(Bug::last));
 
@@ -149,8 +155,14 @@ Finding finding(const char* order_name, const char* time, const Shape& shape) {
     const Setting in_order = order(order_name);
     const Setting at = streams(time);
     try {
-        const std::vector<float> y = run<bug>(shape), right = expected(shape);
-        return std::memcmp(y.data(), right.data(), y.size() * sizeof(float)) == 0 ? nothing : wrong_result;
+        const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
+            return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+        };
+        if (!same(run<bug>(shape), expected(shape))) return wrong_result;
+        return same(planted::fragment_product_of<bug>(shape.m, shape.n, shape.k),
+                    planted::expected_product(shape.m, shape.n, shape.k))
+                   ? nothing
+                   : wrong_result;
     } catch (const cuda_emulator::Report& report) {
         std::fprintf(stderr, "%s\n", report.what());
         return reported;

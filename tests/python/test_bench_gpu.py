@@ -32,6 +32,12 @@ def test_cases_of_a_gpu_are_those_of_the_cpu_and_d_in_large_batches() -> None:
     d, large = by_name("d"), by_name("d 4096")
     assert (large.widths, large.batch) == (d.widths, 4096)
     assert large.rows % large.batch == 0
+    for case in ("d", "d 4096"):
+        for precision in ("tf32", "bfloat16"):
+            same = by_name(f"{case} {precision}")
+            assert (same.widths, same.batch, same.rows, same.precision) == (
+                d.widths, by_name(case).batch, by_name(case).rows, precision)  # fmt: skip
+            assert same.describe() == f"{by_name(case).describe()}, {precision}"
     assert sorted(gpu.CASES) == sorted(case.name for case in GPU_CASES)
 
 
@@ -189,7 +195,7 @@ def test_kernels_are_checked_and_timed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "cublas ended" in found["left_out"]["cublas"]
     assert [row["operation"] for row in found["rows"]] == [name for name, _ in gpu_kernels.SMALL]
     assert all(row["seconds"] == {"isthmus": [0.5, 0.5]} for row in found["rows"])
-    assert len(gpu_kernels.measure(program, gpu_kernels.SMALL, 1, 0.1, lambda: 0.0)["missing"]) == 7
+    assert len(gpu_kernels.measure(program, gpu_kernels.SMALL, 1, 0.1, lambda: 0.0)["missing"]) == 10
 
 
 def test_products_are_those_of_the_cases() -> None:
@@ -198,7 +204,9 @@ def test_products_are_those_of_the_cases() -> None:
     everything = gpu_kernels.operations()
     assert set(gpu_kernels.operations(("b",), (512,))) < set(everything)
     assert len(set(everything)) == len(everything)
-    for wanted in (("forward", (256, 784, 32)), ("weight", (4096, 2048, 4096)), ("input", (8192, 8192, 8192))):
+    for wanted in (("forward", (256, 784, 32)), ("weight", (4096, 2048, 4096)), ("input", (8192, 8192, 8192)),
+                   ("forward.tf32", (4096, 4096, 4096)), ("weight.bf16x6", (512, 2048, 4096)),
+                   ("input.bfloat16", (4096, 2048, 4096))):  # fmt: skip
         assert wanted in everything
     assert everything[:4] == [("copy", (1 << 26,)), ("update", (1 << 26,)), ("loss", (32768, 2048)),
                                ("gather", (32768, 2048))]  # fmt: skip

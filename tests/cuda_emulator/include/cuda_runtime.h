@@ -11,4 +11,5 @@
 #include "cuda_emulator/device.hpp"
 #include "cuda_emulator/launch.hpp"
 #include "cuda_emulator/runtime_api.hpp"
+#include "cuda_emulator/tensor_cores.hpp"
 #include "cuda_emulator/types.hpp"

@@ -145,6 +145,9 @@ private:
 };
 
 Block& running_block();
+// Leaves this lane's value and argument, waits for the others of the mask, and returns what `result` says.
+std::uint64_t collect(const char* kind, Gathering::Result result, unsigned mask, std::uint64_t value, int argument,
+                      Site where);
 // Lanes that wait for this one in a collective of the warp wait no longer.
 void thread_ended(const Thread& thread);
 std::string triple(unsigned x, unsigned y, unsigned z);  // "(3, 0, 0)"
