@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The seam between kernels and what runs them: shared memory, launches, errors. With ISTHMUS_CUDA_EMULATED the same
-// kernels run on the CPU (tests/cuda_emulator); this file and ptx.hpp are the only two that know.
+// kernels run on the CPU (tests/cuda_emulator); this file and ptx.hpp, with the folder ptx, alone know.
 #pragma once
 
 #include <cuda_runtime.h>
