@@ -4,8 +4,9 @@
 
 #include <cstdint>
 
-#include "cuda/gemm.cuh"
-#include "math/activations.hpp"
+#include "cuda/gemm_tile.cuh"
+#include "cuda/visit.cuh"
+#include "math/registry.hpp"
 
 namespace isthmus::cuda {
 
@@ -59,6 +60,8 @@ struct PlainSums {
 template <class Act>
 struct BiasActivation : PlainSums {
     BiasActivation(const float* b, Output out, float* kept) : bias(b), y(out), z(kept, out.stride) {}
+    template <class Other>
+    ISTHMUS_HD explicit BiasActivation(const BiasActivation<Other>& other) : bias(other.bias), y(other.y), z(other.z) {}
 
     template <int kRun>
     __device__ __forceinline__ void finish(int m, int n, int valid, float (&values)[kRun]) const {
@@ -82,6 +85,8 @@ struct BiasActivation : PlainSums {
 template <class Act>
 struct TimesDerivative : PlainSums {
     TimesDerivative(Output y_or_z, Output out) : kept(y_or_z), dz(out) {}
+    template <class Other>
+    ISTHMUS_HD explicit TimesDerivative(const TimesDerivative<Other>& other) : kept(other.kept), dz(other.dz) {}
 
     template <int kRun>
     __device__ __forceinline__ void finish(int m, int n, int valid, float (&values)[kRun]) const {
@@ -99,9 +104,28 @@ struct TimesDerivative : PlainSums {
     Output dz;
 };
 
+// An epilogue whose activation is known at run time: a kernel that ends in a short loop decides there.
+template <template <class Act> class Typed>
+struct WithActivation {
+    static constexpr bool kOverRows = Typed<math::Linear>::kOverRows;
+
+    template <class F>
+    __device__ __forceinline__ void typed_on_device(F&& f) const {
+        visit_on_device(math::Activations{}, activation, [&](auto act) { f(Typed<decltype(act)>(linear)); });
+    }
+
+    Activation activation;
+    Typed<math::Linear> linear;
+};
+
 // dw = sum, or dw + sum as the chain that dw began; db likewise the sum of dz over the rows.
 struct WeightGradient {
     static constexpr bool kOverRows = true;
+
+    template <class F>
+    __device__ __forceinline__ void typed_on_device(F&& f) const {
+        f(*this);
+    }
 
     template <int kRun>
     __device__ __forceinline__ void start(int m, int n, int valid, float (&values)[kRun]) const {

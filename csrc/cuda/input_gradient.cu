@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/epilogues.cuh"
+#include "cuda/gemm.cuh"
 #include "cuda/products.hpp"
 #include "math/registry.hpp"
 

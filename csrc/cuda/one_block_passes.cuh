@@ -10,15 +10,10 @@
 #include "cuda/launch.hpp"
 #include "cuda/one_block.hpp"
 #include "cuda/reduction.cuh"
+#include "cuda/visit.cuh"
 #include "math/registry.hpp"
 
 namespace isthmus::cuda {
-
-// f(T{}) for the T of the list whose id is `id`.
-template <class... Ts, class Id, class F>
-__device__ __forceinline__ void visit_on_device(math::TypeList<Ts...>, Id id, F&& f) {
-    static_cast<void>(((Ts::id == id && (f(Ts{}), true)) || ...));
-}
 
 __device__ __forceinline__ void read_four(const float* from, float (&values)[4]) {
     const float4 four = *reinterpret_cast<const float4*>(from);

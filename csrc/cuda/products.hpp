@@ -44,9 +44,10 @@ void dense_backward_input(const InputGradientArgs& args, TileSize tile, cudaStre
 
 // What the parts of a weight gradient pass through: see row_parts. One product at a time.
 struct PartBuffers {
-    explicit PartBuffers(cudaStream_t stream)
-        : sums(kPartFloats), bias_sums(kBiasPartFloats), blocks_arrived(kPartBlocks) {
-        zero_async(blocks_arrived.data(), kPartBlocks, stream);
+    explicit PartBuffers(cudaStream_t stream, std::int64_t floats = kPartFloats,
+                         std::int64_t bias_floats = kBiasPartFloats, std::int64_t tiles = kPartBlocks)
+        : sums(floats), bias_sums(bias_floats), blocks_arrived(tiles) {
+        zero_async(blocks_arrived.data(), tiles, stream);
     }
     DeviceArray<float> sums, bias_sums;
     DeviceArray<unsigned> blocks_arrived;  // all 0 between two products

@@ -17,9 +17,13 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_plan.cpp
   one_block_training.cpp
   passes.cpp
+  tensor_map.cpp
   training.cpp
   transfer.cpp
   update.cu
   weight_gradient.cu
+  wgmma_forward.cu
+  wgmma_input_gradient.cu
+  wgmma_weight_gradient.cu
   ../math/names.cpp
 )

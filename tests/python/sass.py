@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# cp.async, tensor cores by warp, tensor cores by warp group, the tensor memory accelerator; and the fused multiply-add.
-INSTRUCTIONS = ("FFMA", "LDGSTS", "HMMA", "HGMMA", "UTMALDG")
+# cp.async, tensor cores by warp, by warpgroup and what orders those, the tensor memory accelerator; and the fused
+# multiply-add.
+INSTRUCTIONS = ("FFMA", "LDGSTS", "HMMA", "HGMMA", "WARPGROUP", "UTMALDG")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,13 @@ def test_every_kernel_is_there_for_every_architecture(code: Code) -> None:
     assert set(found) == set(names)
 
 
-# What a source asks for by a wrapper of ptx.hpp, and the instruction that must come of it, on which architectures.
-INTENDED = {r"\bcopy_async_(4|16)\(": ("LDGSTS", ("sm_80", "sm_90a"))}
+# What a source asks for by a wrapper of ptx.hpp or of the folder ptx, and the instruction that must come of it, on
+# which architectures.
+INTENDED = {
+    r"\bcopy_async_(4|16)\(": ("LDGSTS", ("sm_80", "sm_90a")),
+    r"\bcopy_box\(": ("UTMALDG", ("sm_90a",)),
+    r"\bwgmma<": ("HGMMA", ("sm_90a",)),
+}
 
 
 @pytest.mark.parametrize("wrapper", INTENDED)
@@ -66,6 +71,18 @@ def test_products_are_chains_of_fused_multiply_adds(code: Code) -> None:
     for architecture, kernels in code[1].items():
         products = [counts["FFMA"] for name, counts in kernels.items() if "gemm" in name.lower()]
         assert products and min(products) >= 8, architecture
+
+
+def test_warpgroup_products_are_pipelined(code: Code) -> None:
+    """Slices come by the accelerator and meet in wgmma. Where ptxas makes one product wait for the other, it says so
+    (C7515) and puts a fence before and a wait behind each."""
+    products = {name: counts for name, counts in code[1].get("sm_90a", {}).items() if "wgmma_product" in name}
+    if not products:
+        pytest.skip("no kernel for sm_90a multiplies by wgmma")
+    for name, counts in products.items():
+        assert counts["UTMALDG"] >= 2, name
+        assert counts["HGMMA"] >= 4, name
+        assert counts["WARPGROUP"] <= counts["HGMMA"], name
 
 
 def test_a_spill_is_seen(tmp_path: Path) -> None:
