@@ -36,19 +36,26 @@ __device__ __forceinline__ void for_each_chunk(const float (&sums)[kColumns / 2]
     }
 }
 
-// f(m, n, valid, values) for the 16 x 32 outputs of a chunk that begins at (first_m, first_n), in runs of four; eight
-// lanes have 128 bytes of a row.
+// f(m, n, valid, offset) for the 16 x 32 outputs of a chunk that begins at (first_m, first_n), in runs of four that
+// begin in `staging` at the offset; eight lanes have 128 bytes of a row.
 template <int kColumns, class F>
-__device__ __forceinline__ void for_each_run(const float* staging, int first_m, int first_n, int m, int n, F&& f) {
+__device__ __forceinline__ void for_each_place(int first_m, int first_n, int m, int n, F&& f) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int column = first_n + lane % 8 * 4;
+    const int column = lane % 8 * 4;
 #pragma unroll 1
     for (int row = lane / 8; row < 16; row += 4) {
-        const auto* from = staging + row * WgmmaTile<kColumns>::kChunkStride + lane % 8 * 4;
-        const float4 four = *reinterpret_cast<const float4*>(from);
-        float values[4] = {four.x, four.y, four.z, four.w};
-        f(first_m + row, column, first_m + row < m ? n - column : 0, values);
+        f(first_m + row, first_n + column, first_m + row < m ? n - (first_n + column) : 0,
+          row * WgmmaTile<kColumns>::kChunkStride + column);
     }
+}
+// f(m, n, valid, values), with what stands there.
+template <int kColumns, class F>
+__device__ __forceinline__ void for_each_run(const float* staging, int first_m, int first_n, int m, int n, F&& f) {
+    for_each_place<kColumns>(first_m, first_n, m, n, [&](int row, int column, int valid, int offset) {
+        const float4 four = *reinterpret_cast<const float4*>(staging + offset);
+        float values[4] = {four.x, four.y, four.z, four.w};
+        f(row, column, valid, values);
+    });
 }
 
 // What a warp does with its sums of a piece.
@@ -88,8 +95,8 @@ __device__ __forceinline__ void write_part(const WgmmaTile<kColumns>& tile, cons
         return;
     }
     for (int chunk_n = first_n; chunk_n < first_n + kColumns && chunk_n < n; chunk_n += WgmmaTile<kColumns>::kChunk) {
-        for_each_run<kColumns>(staging, first_m, chunk_n, m, n, [&](int row, int column, int valid, auto& values) {
-            for (float& value : values) value = 0.0F;
+        for_each_place<kColumns>(first_m, chunk_n, m, n, [&](int row, int column, int valid, int) {
+            float values[4] = {0.0F, 0.0F, 0.0F, 0.0F};
             epilogue.start(row, column, valid, values);
             for (int part = 0; part < pieces.parts; ++part) epilogue.add_part(part, row, column, valid, values);
             epilogue.finish(row, column, valid, values);
