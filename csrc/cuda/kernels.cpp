@@ -38,10 +38,11 @@ public:
 
     operator cudaStream_t() const { return stream_; }
 
-    // Of a product with results (rows, cols).
-    ProductPlan plan(const Matrix& result) const {
-        return product_plan(arithmetic_, result.rows, result.cols, limits_);
+    // Of a product of a layer with these widths.
+    ProductPlan plan(const Matrix& result, std::int64_t in, std::int64_t out) const {
+        return product_plan(arithmetic_, result.rows, result.cols, in, out, limits_);
     }
+    PartBuffers part_buffers() const { return {stream_, limits_.wgmma && plane_count(arithmetic_) > 0}; }
     // An operand's planes, where products read planes; this call keeps them.
     Planes planes(const Matrix& matrix) {
         const int count = plane_count(arithmetic_);
@@ -104,7 +105,7 @@ void CudaKernels::dense_forward(MatrixView x, MatrixView weight, const float* bi
     const Matrix on_y = Call::make(y.rows, y.cols);
     cuda::dense_forward({x.rows, weight.cols, weight.rows, on_x.data(), on_x.stride, on_weight.data(), on_bias.data(),
                          activation, on_y.data(), nullptr, on_y.stride, call.planes(on_x), call.planes(on_weight)},
-                        call.plan(on_y), call);
+                        call.plan(on_y, weight.cols, weight.rows), call);
     call.take(on_y, y);
 }
 
@@ -117,7 +118,7 @@ void CudaKernels::dense_backward_input(MatrixView dz, MatrixView weight, Mutable
     cuda::dense_backward_input(
         {dz.rows, weight.cols, weight.rows, on_dz.data(), on_dz.stride, on_weight.data(), Activation::linear, nullptr,
          on_dx.data(), on_dx.stride, call.planes(on_dz), call.planes(on_weight)},
-        call.plan(on_dx), call);
+        call.plan(on_dx, weight.cols, weight.rows), call);
     call.take(on_dx, dx);
 }
 
@@ -128,11 +129,11 @@ void CudaKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatr
     const Matrix on_dz = call.bring(dz);
     const Matrix on_dweight = Call::make(dweight.rows, dweight.cols, true);
     const Matrix on_dbias = Call::make(1, dz.cols);
-    const PartBuffers parts(call);
+    const PartBuffers parts = call.part_buffers();
     cuda::dense_backward_weight(
         {x.rows, x.cols, dz.cols, on_x.data(), on_x.stride, on_dz.data(), on_dz.stride, false, on_dweight.data(),
          dbias != nullptr ? on_dbias.data() : nullptr, call.planes(on_x), call.planes(on_dz)},
-        call.plan(on_dweight), parts, call);
+        call.plan(on_dweight, x.cols, dz.cols), parts, call);
     call.take(on_dweight, dweight);
     if (dbias != nullptr) call.take(on_dbias, dbias, dz.cols);
 }

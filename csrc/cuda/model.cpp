@@ -126,7 +126,7 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
     }
     if (!workspace_ || workspace_->rows < piece) {
         workspace_.reset();
-        workspace_ = std::make_unique<Workspace>(network_, piece, stream_);
+        workspace_ = std::make_unique<Workspace>(network_, limits_, piece, stream_);
     }
     if (!resident) resident = hold(source);
     std::unique_ptr<Feed> feed;
@@ -158,7 +158,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
 
     const Stream stream;
-    const Workspace work(network_, piece, stream);
+    const Workspace work(network_, limits_, piece, stream);
     const DeviceArray<float> gradient(network_.flat_size());
     const DeviceArray<Progress> progress(1);
     Progress sums;

@@ -3,8 +3,11 @@
 
 namespace isthmus::cuda {
 
-Workspace::Workspace(const Network& network, std::int64_t n, cudaStream_t stream)
-    : rows(n), errors(n), parts(stream), memory_(n * network.floats_a_row()) {
+Workspace::Workspace(const Network& network, const Limits& limits, std::int64_t n, cudaStream_t stream)
+    : rows(n),
+      errors(n),
+      parts(stream, limits.wgmma && plane_count(network.arithmetic()) > 0),
+      memory_(n * network.floats_a_row()) {
     float* next = memory_.data();
     const auto take = [&](std::int64_t width) {
         float* const matrix = next;
@@ -41,7 +44,7 @@ void run_layer(const Network& network, std::size_t i, Activation activation, con
     dense_forward({rows, layer.in, layer.out, x.floats, layer.in_stride(), weights.params + layer.weight,
                    weights.params + layer.bias, activation, y.floats, z, layer.out_stride(), x.planes,
                    weights.planes->of(i), y.planes},
-                  product_plan(network.arithmetic(), rows, layer.out, limits), stream);
+                  product_plan(network.arithmetic(), rows, layer.out, layer.in, layer.out, limits), stream);
 }
 
 void BatchGradient::forward(const Piece& piece) const {
@@ -85,14 +88,14 @@ void BatchGradient::backward(const Piece& piece) const {
         dense_backward_weight(
             {piece.count, layer.in, layer.out, input.floats, layer.in_stride(), work.dz_floats(i), layer.out_stride(),
              !piece.opens, gradient + layer.weight, gradient + layer.bias, input.planes, work.dz[i].planes},
-            product_plan(arithmetic, layer.out, layer.in, limits), work.parts, stream);
+            product_plan(arithmetic, layer.out, layer.in, layer.in, layer.out, limits), work.parts, stream);
         if (i == 0) break;
         const Layer& below = network.layers()[i - 1];
         dense_backward_input({piece.count, layer.in, layer.out, work.dz_floats(i), layer.out_stride(),
                               weights.params + layer.weight, below.training_activation,
                               below.needs_z ? work.dz[i - 1].floats : work.y[i - 1].floats, work.dz_floats(i - 1),
                               below.out_stride(), work.dz[i].planes, weights.planes->of(i), work.dz[i - 1].planes},
-                             product_plan(arithmetic, piece.count, layer.in, limits), stream);
+                             product_plan(arithmetic, piece.count, layer.in, layer.in, layer.out, limits), stream);
     }
 }
 

@@ -27,7 +27,7 @@ struct LayerMatrix {
 //
 // Where products read planes, x and dz have no floats of their own, and the output has no planes.
 struct Workspace {
-    Workspace(const Network& network, std::int64_t rows, cudaStream_t stream);
+    Workspace(const Network& network, const Limits& limits, std::int64_t rows, cudaStream_t stream);
 
     std::int64_t rows;
     LayerMatrix x;

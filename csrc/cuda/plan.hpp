@@ -40,6 +40,7 @@ struct Limits {
     std::int64_t shared_memory = 0;         // that a block of threads may have, in bytes
     std::optional<PlanKind> plan = {};      // of every range, likewise; Error(runtime) where it cannot be
     int compute_capability = 0;             // 80 is 8.0
+    bool wgmma = false;                     // of compute capability 9.0, and this library has code for it
     Arithmetic float32 = Arithmetic::simt;  // what "float32" is computed in: simt, or bf16x6 for tests and measurements
 };
 
@@ -95,17 +96,6 @@ inline TileSize tensor_core_tile(std::int64_t rows, std::int64_t cols, const Lim
         }
     }
     return best;
-}
-
-// The kernel of a product of (rows, cols) outputs: the one place that decides. What changes bits, all but the tile,
-// must not depend on the rows.
-struct ProductPlan {
-    Arithmetic arithmetic = Arithmetic::simt;
-    TileSize tile = TileSize::small;
-};
-inline ProductPlan product_plan(Arithmetic arithmetic, std::int64_t rows, std::int64_t cols, const Limits& limits) {
-    const bool simt = arithmetic == Arithmetic::simt;
-    return {arithmetic, simt ? tile_for(rows, cols, limits) : tensor_core_tile(rows, cols, limits)};
 }
 
 // A weight gradient (out, in) sums over all rows of a batch; where it is small, blocks sum parts of the rows apart and

@@ -30,18 +30,24 @@ __device__ __forceinline__ double sum_of_block(double value, double* partials) {
 }
 
 // True in all threads of the block that comes here last of `blocks`, which then sees what every other wrote before,
-// read as volatile. Called by all threads; `arrived` is left at 0 for the next kernel; `last` is one number of shared
-// memory.
-__device__ __forceinline__ bool is_last_block(unsigned* arrived, unsigned blocks, unsigned* last) {
+// read as volatile. Called by all threads that meet in `barrier`, one of which is the `leader`; `arrived` is left at 0
+// for the next kernel; `last` is one number of shared memory.
+template <class Barrier>
+__device__ __forceinline__ bool is_last_block(unsigned* arrived, unsigned blocks, unsigned* last, bool leader,
+                                              Barrier&& barrier) {
     __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
+    barrier();
+    if (leader) {
         *last = atomicAdd(arrived, 1U) + 1 == blocks ? 1U : 0U;
         if (*last != 0) *arrived = 0;
     }
-    __syncthreads();
+    barrier();
     __threadfence();
     return *last != 0;
+}
+// The same where all threads of the block come.
+__device__ __forceinline__ bool is_last_block(unsigned* arrived, unsigned blocks, unsigned* last) {
+    return is_last_block(arrived, blocks, last, threadIdx.x == 0, [] { __syncthreads(); });
 }
 
 // The sum of n numbers that other blocks wrote, in every thread of a block of 256.

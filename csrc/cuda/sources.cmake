@@ -4,9 +4,11 @@ set(ISTHMUS_CUDA_SOURCES
   activation.cu
   buffer.cpp
   device.cpp
+  device_limits.cpp
   feed.cpp
   forward.cu
   gather.cu
+  has_wgmma.cu
   inference.cpp
   input_gradient.cu
   kernels.cpp
@@ -18,10 +20,14 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_training.cpp
   passes.cpp
   split.cu
+  tensor_map.cpp
   training.cpp
   transfer.cpp
   update.cu
   weight_gradient.cu
   weight_planes.cpp
+  wgmma_forward.cu
+  wgmma_input_gradient.cu
+  wgmma_weight_gradient.cu
   ../math/names.cpp
 )

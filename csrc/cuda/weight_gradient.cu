@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/product.cuh"
 #include "cuda/products.hpp"
+#include "cuda/wgmma_products.hpp"
 
 namespace isthmus::cuda {
 
 void dense_backward_weight(const WeightGradientArgs& args, const ProductPlan& plan, const PartBuffers& parts,
                            cudaStream_t stream) {
+    if (plan.wgmma.columns > 0) return wgmma_backward_weight(args, plan.wgmma, parts, stream);
     const RowParts rows = row_parts(args.rows, args.out, args.in);
     const WeightGradient epilogue{{args.dweight, args.in},
                                   args.dbias,

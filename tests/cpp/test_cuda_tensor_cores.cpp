@@ -12,7 +12,7 @@
 
 #include "check.hpp"
 #include "core/evaluation.hpp"
-#include "cuda/plan.hpp"
+#include "cuda/product_plan.hpp"
 #include "cuda_products.hpp"
 #include "math/names.hpp"
 
@@ -90,7 +90,7 @@ TEST(plans_name_the_arithmetic) {
     CHECK(cuda::plane_count(Arithmetic::bfloat16) == 1 && cuda::plane_count(Arithmetic::bf16x6) == 3);
     limits.multiprocessors = 132;
     const auto tile = [&](Arithmetic arithmetic, std::int64_t rows, std::int64_t cols) {
-        const cuda::ProductPlan plan = cuda::product_plan(arithmetic, rows, cols, limits);
+        const cuda::ProductPlan plan = cuda::product_plan(arithmetic, rows, cols, 4096, 4096, limits);
         CHECK(plan.arithmetic == arithmetic);
         return plan.tile;
     };

@@ -27,6 +27,8 @@ FINDS = {
     "racecheck": ("Race reported", "wrong at"),
     "synccheck": ("Barrier error", "divergent barrier"),
 }
+# Programs of the wrappers: of all GPUs, and of compute capability 9.0.
+CONFORMANCE = ("test_conformance", "test_conformance_hopper")
 CORES = str(len(os.sched_getaffinity(0)))
 # Of compute-sanitizer when it has found something.
 FOUND = 86
@@ -107,9 +109,11 @@ def build(settings: Settings) -> Stage:
     """The C++ programs and the CUDA library. Named one by one: one that is not built for want of CUDA fails here."""
     cuda = "OFF" if settings.emulated else "AUTO"
     tests = [f"test_{name}" for name in every_device()]
-    targets = [*tests, "emulated_test_conformance", "emulated_planted", "isthmus_bench_gpu_kernels_emulated"]
+    targets = [*tests, "emulated_test_conformance", "emulated_test_conformance_hopper", "emulated_planted",
+               "isthmus_bench_gpu_kernels_emulated"]  # fmt: skip
     if not settings.emulated:
-        targets = [*tests, "isthmus_cuda", "gpu_test_conformance", "gpu_planted", "isthmus_bench_gpu_kernels"]
+        targets = [*tests, "isthmus_cuda", "gpu_test_conformance", "gpu_test_conformance_hopper", "gpu_planted",
+                   "isthmus_bench_gpu_kernels"]  # fmt: skip
     folder, generator = str(settings.built), ["-G", "Ninja"] if shutil.which("ninja") else []
     configure = ["cmake", "-S", str(ROOT), "-B", folder, *generator, f"-DISTHMUS_CUDA={cuda}"]
     make = ["cmake", "--build", folder, "--parallel", CORES, "--target", *targets]
@@ -138,7 +142,7 @@ def install(settings: Settings) -> Stage:
 
 
 def conformance(settings: Settings) -> Stage:
-    commands = [Command([program(settings, "test_conformance")])]
+    commands = [Command([program(settings, name)]) for name in CONFORMANCE]
     return Stage("conformance", commands, settings.seconds(30), after=["build"])
 
 
@@ -169,7 +173,7 @@ def sanitizers(settings: Settings, tool: str | None) -> list[Stage]:
         commands = [
             Command([*under, planted, check, "planted"], finds=words),
             Command([*under, planted, check, "clean"]),
-            Command([*under, program(settings, "test_conformance")]),
+            *(Command([*under, program(settings, name)]) for name in CONFORMANCE),
         ]
         if not settings.quick and not settings.emulated:
             commands += [Command([*under, *test]) for test in tests]

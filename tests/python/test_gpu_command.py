@@ -182,7 +182,7 @@ def test_the_command_end_to_end(tmp_path: Path) -> None:
     """With programs that are there but for show: what it writes, prints and returns."""
     folder = tmp_path / "build" / "tests" / "cuda_emulator"
     folder.mkdir(parents=True)
-    for name in ("planted", "test_conformance"):
+    for name in ("planted", "test_conformance", "test_conformance_hopper"):
         (folder / f"emulated_{name}").write_text(FAKE)
         (folder / f"emulated_{name}").chmod(0o755)
     command = [str(GPU / "run"), "--emulated", "--build", str(tmp_path / "build"), "--output", str(tmp_path / "out")]

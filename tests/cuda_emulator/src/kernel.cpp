@@ -97,6 +97,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
     *attributes = {};
     attributes->maxThreadsPerBlock = cuda_emulator::Block::kMaxThreads;
     attributes->numRegs = 32;
+    attributes->ptxVersion = attributes->binaryVersion = 90;
     attributes->maxDynamicSharedSizeBytes =
         limit == limits.end() ? static_cast<int>(cuda_emulator::kStaticSharedBytes) : limit->second;
     return cudaSuccess;

@@ -3,6 +3,8 @@
 // answers as one that finds none.
 #include "cuda_emulator/runtime_api.hpp"
 
+#include <cuda.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -96,6 +98,14 @@ cudaError_t cudaDriverGetVersion(int* version) {
 
 cudaError_t cudaRuntimeGetVersion(int* version) {
     *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+    const bool found = std::strcmp(name, "cuTensorMapEncodeTiled") == 0;
+    *function = found ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+    *result = found ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
 }
 
