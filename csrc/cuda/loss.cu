@@ -50,7 +50,7 @@ template <class LossT, class Act, int kWidth>
 __global__ void __launch_bounds__(kThreads) loss_of_rows(LossArgs l) {
     ISTHMUS_SHARED(double, partials, 8);
     ISTHMUS_SHARED(unsigned, last, 1);
-    if (l.progress != nullptr && l.progress->diverged != Progress::kNone) return;
+    if (l.progress != nullptr && l.progress->first_diverged() != Progress::kNone) return;
 
     constexpr int kRows = kThreads / kWidth;
     const std::int64_t r = std::int64_t{blockIdx.x} * kRows + threadIdx.x / kWidth;

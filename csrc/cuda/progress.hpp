@@ -4,17 +4,27 @@
 
 #include <cstdint>
 
+#include "math/host_device.hpp"
+
 namespace isthmus::cuda {
 
 struct Progress {
     static constexpr std::int64_t kNone = INT64_MAX;
 
-    double loss_sum = 0.0;          // of the steps before the one under way, added in their order
-    double step_loss = 0.0;         // of the one under way; joins loss_sum when the next begins
-    std::int64_t diverged = kNone;  // the first step of the range whose loss, or a parameter after it, is not finite:
-                                    // from then on nothing changes the state nor this
-    float clip_factor = 1.0F;       // what the gradient is multiplied by, besides its mean
-    unsigned blocks_arrived = 0;    // of the kernel that is running: the last one to finish adds up
+    double loss_sum = 0.0;   // of the steps before the one under way, added in their order
+    double step_loss = 0.0;  // of the one under way; joins loss_sum when the next begins
+    // The first step of the range whose loss is not finite, and the first after which a parameter is not. The update
+    // reads the one and writes the other: its blocks run side by side.
+    std::int64_t diverged = kNone;
+    unsigned long long overflowed = kNone;
+    float clip_factor = 1.0F;     // what the gradient is multiplied by, besides its mean
+    unsigned blocks_arrived = 0;  // of the kernel that is running: the last one to finish adds up
+
+    // The step at which the range ends; from then on nothing changes the sums nor the two steps above.
+    ISTHMUS_HD std::int64_t first_diverged() const {
+        const auto after = static_cast<std::int64_t>(overflowed);
+        return diverged < after ? diverged : after;
+    }
 };
 
 }  // namespace isthmus::cuda

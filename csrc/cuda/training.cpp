@@ -62,7 +62,7 @@ Totals StepLoop::run() {
             }
         }
         if (sums.weight != 0.0) queue_update(step, sums.weight);
-        if (reducer_ != nullptr && progress().diverged != Progress::kNone) break;
+        if (reducer_ != nullptr && progress().first_diverged() != Progress::kNone) break;
         queued.push_back(sums);
         if (stop_requested(step)) {
             totals.status = Status::stopped;
@@ -73,7 +73,7 @@ Totals StepLoop::run() {
     const Progress end = progress();
     if (exception_) std::rethrow_exception(exception_);
 
-    diverged = std::min(diverged, end.diverged);
+    diverged = std::min(diverged, end.first_diverged());
     totals.steps_done = static_cast<std::int64_t>(queued.size());
     if (diverged != Progress::kNone) {
         totals.status = Status::diverged;
@@ -146,7 +146,7 @@ bool StepLoop::seen_diverged(std::int64_t step) {
     if (looks_ == 1) return false;
     // The steps of this look are queued; wait for those of the one before, so that the device never idles.
     buffers_.looked[1 - now].wait();
-    return buffers_.seen.data()[1 - now].diverged != Progress::kNone;
+    return buffers_.seen.data()[1 - now].first_diverged() != Progress::kNone;
 }
 
 Progress StepLoop::progress() {

@@ -10,10 +10,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ __forceinline__ bool has_diverged(const Progress* progress) {
-    return progress != nullptr && progress->diverged != Progress::kNone;
-}
-
 // In double, where a square of a float cannot overflow.
 __global__ void __launch_bounds__(kThreads) norm(NormArgs g) {
     ISTHMUS_SHARED(double, partials, 8);
@@ -41,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) norm(NormArgs g) {
 
 template <class Opt>
 __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
-    if (has_diverged(u.progress)) return;
+    if (u.progress != nullptr && u.progress->diverged != Progress::kNone) return;
     const float scale = u.clipped ? u.scale * u.progress->clip_factor : u.scale;
     auto* const params = reinterpret_cast<float4*>(u.param);
     auto* const ms = reinterpret_cast<float4*>(u.m);
@@ -64,7 +60,9 @@ __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
         suspect += (param.x * 0.0F + param.y * 0.0F) + (param.z * 0.0F + param.w * 0.0F);
         if constexpr (Opt::uses_v) suspect += (v.x * 0.0F + v.y * 0.0F) + (v.z * 0.0F + v.w * 0.0F);
     }
-    if (u.progress != nullptr && suspect != 0.0F) u.progress->diverged = u.step;  // all that write it write the same
+    if (u.progress != nullptr && suspect != 0.0F) {
+        atomicMin(&u.progress->overflowed, static_cast<unsigned long long>(u.step));
+    }
 }
 
 }  // namespace

@@ -14,9 +14,12 @@ from pathlib import Path
 from stages import SECONDS, Command, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
-# Tests of test_cuda that between them launch every kernel, small enough for a tool that slows them a hundredfold.
-UNDER_SANITIZERS = ("products_are_exact_on_integers", "single_kernels_are_those_of_the_cpu",
-                    "two_runs_give_the_same_bits")  # fmt: skip
+# Tests that between them launch every kernel, small enough for a tool that slows them a hundredfold.
+UNDER_SANITIZERS = {
+    "test_cuda": ("products_are_exact_on_integers", "single_kernels_are_those_of_the_cpu",
+                  "two_runs_give_the_same_bits"),
+    "test_cuda_one_block": ("noise_weights_and_targets_in_every_combination", "the_first_step_that_diverges_is_named"),
+}  # fmt: skip
 # What each tool of compute-sanitizer, or the emulator in its place, says of the bug in planted.cu.
 FINDS = {
     "memcheck": ("Invalid __global__ write", "was written to by a kernel"),
@@ -156,7 +159,8 @@ def python(settings: Settings) -> Stage:
 def sanitizers(settings: Settings, tool: str | None) -> list[Stage]:
     """Each is first shown to find its planted bug, and none in the same program without it."""
     environment = {"ISTHMUS_CUDA_LIBRARY": library(settings)}
-    test = [str(settings.built / "tests" / "cpp" / "test_cuda"), *UNDER_SANITIZERS]
+    folder = settings.built / "tests" / "cpp"
+    tests = [[str(folder / name), *chosen] for name, chosen in UNDER_SANITIZERS.items()]
     stages = []
     for check, (words_of_tool, words_of_emulator) in FINDS.items():
         under = [] if settings.emulated else [tool or "", "--tool", check, "--error-exitcode", str(FOUND)]
@@ -167,7 +171,7 @@ def sanitizers(settings: Settings, tool: str | None) -> list[Stage]:
             Command([*under, program(settings, "test_conformance")]),
         ]
         if not settings.quick and not settings.emulated:
-            commands.append(Command([*under, *test]))
+            commands += [Command([*under, *test]) for test in tests]
         missing = "" if settings.emulated or tool else "compute-sanitizer was not found"
         stages.append(Stage(check, commands, settings.seconds(90), environment, ["build"], missing))
     return stages
