@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cuda_emulator/launch.hpp"
+#include "graph.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
 #include "stream.hpp"
@@ -69,6 +70,9 @@ cudaError_t queue_copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream) {
     const cudaMemoryType to = checked(r.to, r.bytes_to(), to_device, any, "destination");
     const cudaMemoryType from = checked(r.from, r.bytes_from(), from_device, any, "source");
 
+    if (found->capture && (to != cudaMemoryTypeDevice || from != cudaMemoryTypeDevice)) {
+        throw Report("a copy from or to memory of the host on a stream that is captured");
+    }
     Operation operation;
     if (from == cudaMemoryTypeHost) {
         operation.reads = r.from;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "graph.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
 #include "shared_memory.hpp"
@@ -27,6 +28,7 @@ int device_count() {
 cudaError_t allocate(cudaMemoryType type, void** pointer, std::size_t bytes) {
     const std::lock_guard lock(runtime_mutex());
     if (device_count() == 0) return failed(cudaErrorNoDevice);
+    not_while_capturing("an allocation");
     *pointer = nullptr;
     if (bytes == 0) return cudaSuccess;
     *pointer = device_memory().allocate(type, bytes, device_of_thread);
@@ -38,7 +40,10 @@ cudaError_t release(cudaMemoryType type, void* pointer) {
     const std::lock_guard lock(runtime_mutex());
     if (pointer == nullptr) return cudaSuccess;
     bool released = false;
-    releasing([] { streams().run_all(); });
+    releasing([] {
+        not_while_capturing("a release of memory");
+        streams().run_all();
+    });
     releasing([&] {
         released = true;
         released = device_memory().release(type, pointer);
@@ -147,6 +152,7 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+    {cudaErrorIllegalState, "cudaErrorIllegalState", "the operation cannot be performed in the present state"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
 };
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "graph.hpp"
 #include "runtime.hpp"
 #include "stream.hpp"
 
@@ -25,6 +26,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    not_while_captured(*found, "cudaStreamSynchronize");
     streams().run_until({found, found->queued});
     return cudaSuccess;
 }
@@ -33,6 +35,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr || event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    not_while_captured(*found, "cudaStreamWaitEvent");
     streams().queue(found, {[] {}, event->recorded, nullptr, 0});
     return cudaSuccess;
 }
@@ -56,6 +59,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (found == nullptr || event == nullptr || found->device != current_device()) {
         return failed(cudaErrorInvalidResourceHandle);
     }
+    not_while_captured(*found, "cudaEventRecord");
     event->milliseconds = std::make_shared<double>(0.0);
     const auto stamp = [at = event->milliseconds] {
         const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -68,6 +72,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     const std::lock_guard lock(runtime_mutex());
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    not_while_capturing("cudaEventSynchronize");
     streams().run_until(event->recorded);
     return cudaSuccess;
 }
@@ -76,6 +81,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     const std::lock_guard lock(runtime_mutex());
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    not_while_capturing("cudaEventQuery");
     if (event->recorded.reached()) return cudaSuccess;
     streams().run_one(*event->recorded.stream);
     return cudaErrorNotReady;
