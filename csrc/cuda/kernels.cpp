@@ -182,8 +182,17 @@ void CudaKernels::update(const UpdateRule& rule, double learning_rate, std::int6
     const Matrix on_v = bring(v);
     const auto constants = math::make_constants(rule.optimizer, learning_rate, rule.beta_1, rule.beta_2, rule.epsilon,
                                                 rule.momentum, rule.weight_decay, step);
-    cuda::update({rule.optimizer, constants, 1.0F, false, on_param.data(), on_gradient.data(), on_m.data(), on_v.data(),
-                  on_param.stride, nullptr, 0},
+    const StepConstants step_constants{constants, 1.0F, 1.0F};
+    const DeviceArray<StepConstants> on_constants(1);
+    copy_async(on_constants.data(), &step_constants, 1, call);
+    cuda::update({rule.optimizer,
+                  false,
+                  on_param.data(),
+                  on_gradient.data(),
+                  on_m.data(),
+                  on_v.data(),
+                  on_param.stride,
+                  {nullptr, 1, on_constants.data()}},
                  call);
     for (const auto& [matrix, host] : {std::pair{&on_param, param}, {&on_m, m}, {&on_v, v}}) {
         if (host != nullptr) call.take(*matrix, host, n);

@@ -43,7 +43,12 @@ __device__ __forceinline__ void add_up(const LossArgs& l, double* partials) {
     Progress& progress = *l.progress;
     if (l.opens) progress.loss_sum += progress.step_loss;
     progress.step_loss = l.opens ? sum : progress.step_loss + sum;
-    if (l.closes && !is_finite(progress.step_loss)) progress.diverged = l.step;
+    if (!l.closes) return;
+    if (is_finite(progress.step_loss)) {
+        progress.updating = progress.step++;
+    } else {
+        progress.diverged = progress.step;
+    }
 }
 
 template <class LossT, class Act, int kWidth>
@@ -57,7 +62,8 @@ __global__ void __launch_bounds__(kThreads) loss_of_rows(LossArgs l) {
     double sum = 0.0;
     float weight = 1.0F;
     if (r < l.rows) {
-        const std::int64_t position = l.batch.first + (l.batch.positions != nullptr ? l.batch.positions[r] : r);
+        const std::int64_t position =
+            l.batch.first + (l.batch.positions != nullptr ? l.batch.positions[l.batch.begin() + r] : r);
         if (l.batch.weights != nullptr) weight = l.batch.weights[position];
         sum = sum_of_elements<LossT, Act, kWidth>(l, r, position, weight / l.divisor);
     }

@@ -40,8 +40,8 @@ private:
     std::int64_t state_size() const { return 3 * network_.flat_size(); }
     Parameters parameters() const;
     Inference inference() const;
-    Totals train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held, std::int64_t first,
-                              const StepRange& range, const UpdateRule& rule, Stop& stop);
+    Totals train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,
+                              std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
     Limits limits_;

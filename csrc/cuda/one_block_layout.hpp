@@ -9,9 +9,9 @@
 
 #include <cstdint>
 
+#include "cuda/step_table.hpp"
 #include "isthmus/types.hpp"
 #include "math/host_device.hpp"
-#include "math/optimizers.hpp"
 #include "math/scalar.hpp"
 
 namespace isthmus::cuda {
@@ -102,13 +102,5 @@ struct BlockLayout {
     Divisor rows_quads;
     BlockLayer layers[kMostBlockLayers];
 };
-
-// What a step needs besides its rows; 0 in `updates` where its rows weigh nothing.
-struct alignas(16) StepConstants {
-    math::UpdateConstants update;
-    float scale;
-    float updates;
-};
-static_assert(sizeof(StepConstants) == 48, "three float4");
 
 }  // namespace isthmus::cuda

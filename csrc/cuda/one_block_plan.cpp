@@ -182,61 +182,38 @@ const char* not_asked_of_one_block(const Network& network, const RangeFacts& fac
 
 }  // namespace
 
-Plan plan(const Network& network, const RangeFacts& facts, const Limits& limits) {
-    Plan plan;
+OneBlockPlan plan_one_block(const Network& network, const RangeFacts& facts, const Limits& limits) {
+    OneBlockPlan plan;
+    plan.why_not = not_asked_of_one_block(network, facts, limits);
+    if (plan.why_not != nullptr) return plan;
     const std::vector<Layer>& layers = network.layers();
-    const char* why = not_asked_of_one_block(network, facts, limits);
-    if (limits.plan == PlanKind::layer_by_layer) {
-        why = "ISTHMUS_CUDA_PLAN says so";
-    } else if (why == nullptr) {
-        BlockLayout& to = plan.layout;
-        to.n_layers = static_cast<int>(layers.size());
-        to.batch = static_cast<int>(facts.batch());
-        to.last_batch = static_cast<int>(facts.rows - (facts.rows - 1) / facts.batch() * facts.batch());
-        to.loss_groups = std::min(8, up(to.batch, 32));
-        for (std::size_t i = 0; i < layers.size(); ++i) {
-            BlockLayer& layer = to.layers[i];
-            layer.in = static_cast<int>(layers[i].in);
-            layer.out = static_cast<int>(layers[i].out);
-            layer.in_quads = quads(layers[i].in);
-            layer.out_quads = quads(layers[i].out);
-            layer.in_quads_divisor = Divisor(layer.in_quads);
-            layer.activation = layers[i].training_activation;
-            layer.flat_weight = static_cast<int>(layers[i].weight);
-            layer.flat_bias = static_cast<int>(layers[i].bias);
-            layer.part_rows[0] = static_cast<int>(row_parts(to.batch, layer.out, layer.in).rows);
-            layer.part_rows[1] = static_cast<int>(row_parts(to.last_batch, layer.out, layer.in).rows);
-        }
-        const std::int64_t floats = place(to, layers, facts);
-        plan.bytes = floats * std::int64_t{sizeof(float)};
-        to.floats = static_cast<int>(std::min<std::int64_t>(floats, INT32_MAX));
-        plan.microseconds = divide_work(to, layers);
-        // A kernel of the other plan takes at least 2.5 us, of which there are 3 L + 2.
-        const double other = 2.5 * static_cast<double>(3 * layers.size() + 2);
-        if (plan.bytes > limits.shared_memory) {
-            why = "too large for one block";
-        } else if (plan.microseconds > other && limits.plan != PlanKind::one_block) {
-            why = "faster on all multiprocessors";
-        }
+    BlockLayout& to = plan.layout;
+    to.n_layers = static_cast<int>(layers.size());
+    to.batch = static_cast<int>(facts.batch());
+    to.last_batch = static_cast<int>(facts.rows - (facts.rows - 1) / facts.batch() * facts.batch());
+    to.loss_groups = std::min(8, up(to.batch, 32));
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        BlockLayer& layer = to.layers[i];
+        layer.in = static_cast<int>(layers[i].in);
+        layer.out = static_cast<int>(layers[i].out);
+        layer.in_quads = quads(layers[i].in);
+        layer.out_quads = quads(layers[i].out);
+        layer.in_quads_divisor = Divisor(layer.in_quads);
+        layer.activation = layers[i].training_activation;
+        layer.flat_weight = static_cast<int>(layers[i].weight);
+        layer.flat_bias = static_cast<int>(layers[i].bias);
+        layer.part_rows[0] = static_cast<int>(row_parts(to.batch, layer.out, layer.in).rows);
+        layer.part_rows[1] = static_cast<int>(row_parts(to.last_batch, layer.out, layer.in).rows);
     }
-    if (why == nullptr) {
-        plan.kind = PlanKind::one_block;
-    } else {
-        plan.why = why;
-        if (limits.plan == PlanKind::one_block) {
-            throw Error(ErrorKind::runtime, std::string("ISTHMUS_CUDA_PLAN is one_block, but ") + why);
-        }
-    }
+    const std::int64_t floats = place(to, layers, facts);
+    plan.bytes = floats * std::int64_t{sizeof(float)};
+    to.floats = static_cast<int>(std::min<std::int64_t>(floats, INT32_MAX));
+    plan.microseconds = divide_work(to, layers);
+    if (plan.bytes > limits.shared_memory) plan.why_not = "too large for one block";
     return plan;
 }
 
-std::string describe(const Plan& plan) {
-    if (plan.kind == PlanKind::layer_by_layer) return std::string("layer by layer: ") + plan.why;
-    return "one block: " + std::to_string(plan.layout.threads) + " threads, " +
-           std::to_string((plan.bytes + 1023) / 1024) + " KB of shared memory";
-}
-
-std::int64_t steps_a_launch(const Plan& plan) {
+std::int64_t steps_a_launch(const OneBlockPlan& plan) {
     const std::int64_t bytes_a_step = 8 * plan.layout.batch + 128;
     return std::clamp<std::int64_t>(static_cast<std::int64_t>(20e3 / plan.microseconds), 1, (1 << 20) / bytes_a_step);
 }

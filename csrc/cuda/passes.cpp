@@ -26,7 +26,8 @@ void run_layer(const Layer& layer, Activation activation, const float* params, s
 }
 
 void BatchGradient::forward(const Piece& piece) const {
-    gather({piece.rows, piece.count, network.n_features(), piece.noise, work.x, row_stride(network.n_features())},
+    gather({piece.rows, piece.count, network.n_features(), piece.noise, work.x, row_stride(network.n_features()),
+            progress},
            stream);
     const float* input = work.x;
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
@@ -50,7 +51,6 @@ void BatchGradient::forward(const Piece& piece) const {
     args.dz = work.dz[last];
     args.errors = work.errors.data();
     args.progress = progress;
-    args.step = piece.step;
     args.opens = piece.opens;
     args.closes = piece.closes;
     loss(args, stream);

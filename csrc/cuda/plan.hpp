@@ -15,7 +15,7 @@ namespace isthmus::cuda {
 // Side of the square of outputs that a block of threads computes: 128, 64 or 32.
 enum class TileSize : std::uint8_t { large, medium, small };
 
-// How the steps of a range are run: see one_block_plan.hpp.
+// How the steps of a range are run: see range_plan.hpp.
 enum class PlanKind : std::uint8_t { one_block, layer_by_layer };
 
 struct Limits {
@@ -75,7 +75,16 @@ inline std::int64_t block_rows(std::int64_t widest_stride) {
 
 // Steps between two looks at the device: few enough that a stop is seen within 2 x 50 GFLOP, at most 64 steps.
 inline std::int64_t steps_a_look(double flops_a_step) {
-    return std::clamp<std::int64_t>(static_cast<std::int64_t>(5e10 / flops_a_step), 1, 32);
+    return static_cast<std::int64_t>(std::clamp(5e10 / flops_a_step, 1.0, 32.0));
+}
+
+// Steps that are launched at once where they can be: the launch of a graph, 5 us, is then little beside them. And the
+// steps of a table, a power of two, whose row numbers take 1 MB.
+inline constexpr std::int64_t kStepsAGraph = 8;
+inline std::int64_t steps_a_table(std::int64_t batch) {
+    std::int64_t steps = 512;
+    while (steps > 1 && steps * batch > (1 << 17)) steps /= 2;
+    return steps;
 }
 
 // Whether rows of a source stay on the device while it is trained on: half of what is free is left for the rest.

@@ -17,6 +17,8 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_plan.cpp
   one_block_training.cpp
   passes.cpp
+  range_plan.cpp
+  step_tables.cpp
   training.cpp
   transfer.cpp
   update.cu

@@ -102,6 +102,8 @@ struct Noise {
     float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
+
+    bool operator==(const Noise&) const = default;
 };
 
 struct StepRange {

@@ -72,24 +72,24 @@ Configuration case_a() {
 TEST(small_networks_take_one_block) {
     const Program a = build_program(case_a(), 10);
     const cuda::Plan small = plan_of(a, 100, 10, kH200);
-    CHECK(small.kind == PlanKind::one_block && small.layout.threads == 512);
+    CHECK(small.kind == PlanKind::one_block && small.one_block.layout.threads == 512);
     CHECK(cuda::describe(small).starts_with("one block: 512 threads, "));
     const cuda::Plan tabular =
         plan_of(build_program(network({16, 8}, Activation::tanh, Loss::mse), 30), 1280, 128, kH200);
     CHECK(tabular.kind == PlanKind::one_block);
     const cuda::Plan tiny = plan_of(build_program(network({3}, Activation::relu, Loss::mse), 5), 100, 8, kH200);
-    CHECK(tiny.kind == PlanKind::one_block && tiny.layout.threads == 128);
+    CHECK(tiny.kind == PlanKind::one_block && tiny.one_block.layout.threads == 128);
 
     const cuda::Plan large = plan_of(build_program(network({32}, Activation::relu, Loss::bce), 784), 16384, 256, kH200);
     CHECK(large.kind == PlanKind::layer_by_layer);
-    CHECK(cuda::describe(large) == "layer by layer: too large for one block");
+    CHECK(cuda::describe(large) == "layer by layer, 8 steps a graph: too large for one block");
     const cuda::Plan many_rows = plan_of(a, 100000, 1000, kH200);
     CHECK(many_rows.kind == PlanKind::layer_by_layer);
 }
 
 TEST(a_byte_decides) {
     const Program program = build_program(case_a(), 10);
-    const std::int64_t bytes = plan_of(program, 100, 10, kH200).bytes;
+    const std::int64_t bytes = plan_of(program, 100, 10, kH200).one_block.bytes;
     cuda::Limits limits = kH200;
     limits.shared_memory = bytes;
     CHECK(plan_of(program, 100, 10, limits).kind == PlanKind::one_block);
@@ -243,8 +243,8 @@ TEST(many_launches_are_as_one) {
     const std::int64_t n = 1000;
     const Rows rows = make_rows(n, 2);
     const Program program = build_program(network({1}, Activation::linear, Loss::mse), 2);
-    CHECK(cuda::steps_a_launch(plan_of(program, n, n, kH200)) == 129);  // a megabyte of row numbers
-    const Range steps(row_numbers(n * 270, n), n);                      // so three, on two buffers
+    CHECK(cuda::steps_a_launch(plan_of(program, n, n, kH200).one_block) == 129);  // a megabyte of row numbers
+    const Range steps(row_numbers(n * 270, n), n);                                // so three, on two buffers
     const Result expected = train_by("layers", program, rows.source(), steps.range);
     for (const char* streams : {"early", "late"}) {
         const Variable ahead("ISTHMUS_EMULATOR_STREAMS", streams);
@@ -319,7 +319,7 @@ TEST(the_largest_that_fits_trains) {
     const Rows rows = make_rows(12, 20);
     std::int64_t width = 16;
     const auto program_of = [](std::int64_t w) { return build_program(network({w}, Activation::relu, Loss::mse), 20); };
-    while (plan_of(program_of(width + 1), 12, 4, kH200).bytes <= kShared) ++width;
+    while (plan_of(program_of(width + 1), 12, 4, kH200).one_block.bytes <= kShared) ++width;
     const Range steps(row_numbers(24, 12), 4);
     CHECK(plans_agree(program_of(width), rows.source(), steps.range));
     CHECK_THROWS(train_by("one_block", program_of(width + 1), rows.source(), steps.range), ErrorKind::runtime);
