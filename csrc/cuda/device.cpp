@@ -27,14 +27,15 @@ std::optional<TileSize> forced_tile() {
     throw Error(ErrorKind::value, "ISTHMUS_CUDA_TILE is '" + name + "'; it must be large, medium or small");
 }
 
-// ISTHMUS_CUDA_PLAN (one_block, layers) likewise.
+// ISTHMUS_CUDA_PLAN (one_block, two_kernels, layers) likewise.
 std::optional<PlanKind> forced_plan() {
     const char* const value = std::getenv("ISTHMUS_CUDA_PLAN");
     if (value == nullptr) return std::nullopt;
     const std::string name = value;
     if (name == "one_block") return PlanKind::one_block;
+    if (name == "two_kernels") return PlanKind::two_kernels;
     if (name == "layers") return PlanKind::layer_by_layer;
-    throw Error(ErrorKind::value, "ISTHMUS_CUDA_PLAN is '" + name + "'; it must be one_block or layers");
+    throw Error(ErrorKind::value, "ISTHMUS_CUDA_PLAN is '" + name + "'; it must be one_block, two_kernels or layers");
 }
 
 class CudaDevice final : public Device {

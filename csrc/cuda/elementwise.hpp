@@ -60,6 +60,7 @@ void gather(const GatherArgs& args, cudaStream_t stream);
 // Where progress is given, errors[r] = w_r e_r, and their sum, in a fixed tree, is the step's loss or, unless `opens`,
 // is added to it. Where it `closes` the counters go on to the next step, or a step that has diverged is marked; after
 // that nothing is written any more.
+inline constexpr std::int64_t kWideLoss = 256;  // columns from which a row's sum is a block's, not a warp's
 struct LossArgs {
     Loss loss;
     Activation activation;

@@ -19,15 +19,21 @@
 
 namespace isthmus::cuda {
 
+// Which tile of c a block has, of how many along m, and which part of k, of how many.
+struct PlaceInProduct {
+    unsigned x, y, part;
+    unsigned columns, parts;
+};
+
 // Epilogue: start(m, n, valid, values) fills the sums that a run of outputs begins with, finish(m, n, valid, values)
 // takes them, both for the outputs (m, n) to (m, n + valid - 1).
 //
-// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, to sum_of_a(m), which may be null;
-// and the grid's z divides k into parts of part_k, which pass through put_part and add_part to the block that ends
-// last.
+// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, for sum_of_a(m), which may be null,
+// and finish_sum; and the grid's z divides k into parts of part_k, which pass through put_part and add_part to the
+// block that ends last.
 template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
-    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+__device__ __forceinline__ void gemm_block(Operand a, Operand b, int m, int n, int k, const Epilogue& epilogue,
+                                           const PlaceInProduct& at) {
     using RowShare = Share<Shape::kThreadM, Shape::kM>;
     using ColumnShare = Share<Shape::kThreadN, Shape::kN>;
     constexpr int kSliceA = Shape::kK * (Shape::kM + kGap);
@@ -41,8 +47,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     const int lane = thread % 32;
     const int thread_m = warp / 2 * 4 + lane / 8;
     const int thread_n = warp % 2 * 8 + lane % 8;
-    const int first_m = static_cast<int>(blockIdx.x) * Shape::kM;
-    const int first_n = static_cast<int>(blockIdx.y) * Shape::kN;
+    const int first_m = static_cast<int>(at.x) * Shape::kM;
+    const int first_n = static_cast<int>(at.y) * Shape::kN;
 
     float sums[Shape::kThreadM][Shape::kThreadN];
     const auto for_each_run = [&](auto&& f) {
@@ -66,7 +72,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
 #pragma unroll
         for (int j = 0; j < Shape::kThreadN; ++j) sums[i][j] = 0.0F;
     }
-    const bool divided = Epilogue::kOverRows && gridDim.z > 1;
+    const bool divided = Epilogue::kOverRows && at.parts > 1;
     if (!divided) {
         for_each_run([&](int row, int column, int valid, auto& values) { epilogue.start(row, column, valid, values); });
     }
@@ -75,9 +81,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     float* sum_to = nullptr;
     float sum_of_a = 0.0F;
     if constexpr (Epilogue::kOverRows) {
-        if (blockIdx.y == 0 && thread < Shape::kM && first_m + thread < m) sum_to = epilogue.sum_of_a(first_m + thread);
+        if (at.y == 0 && thread < Shape::kM && first_m + thread < m) sum_to = epilogue.sum_of_a(first_m + thread);
         if (sum_to != nullptr && !divided) sum_of_a = epilogue.first_sum(sum_to);
-        const int first_k = static_cast<int>(blockIdx.z) * epilogue.part_k;
+        const int first_k = static_cast<int>(at.part) * epilogue.part_k;
         k = k - first_k < epilogue.part_k ? k - first_k : epilogue.part_k;
         a.data += first_k * (kA == Contiguous::k ? 1 : a.stride);
         b.data += first_k * (kB == Contiguous::k ? 1 : b.stride);
@@ -128,23 +134,30 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     if constexpr (Epilogue::kOverRows) {
         if (divided) {
             ISTHMUS_SHARED(unsigned, last, 1);
-            const auto part = static_cast<int>(blockIdx.z);
+            const auto part = static_cast<int>(at.part);
             for_each_run([&](int row, int column, int valid, auto& values) {
                 epilogue.put_part(part, row, column, valid, values);
             });
             if (sum_to != nullptr) epilogue.put_bias_part(part, first_m + thread, sum_of_a);
-            if (!is_last_block(epilogue.arrived + blockIdx.x + gridDim.x * blockIdx.y, gridDim.z, last)) return;
-            const auto parts = static_cast<int>(gridDim.z);
+            if (!is_last_block(epilogue.arrived + at.x + at.columns * at.y, at.parts, last)) return;
+            const auto parts = static_cast<int>(at.parts);
             for_each_run([&](int row, int column, int valid, auto& values) {
                 for (auto& value : values) value = 0.0F;
                 epilogue.start(row, column, valid, values);
                 for (int p = 0; p < parts; ++p) epilogue.add_part(p, row, column, valid, values);
             });
-            if (sum_to != nullptr) sum_of_a = epilogue.sum_of_bias_parts(parts, first_m + thread, sum_to);
+            if (sum_to != nullptr)
+                sum_of_a = epilogue.sum_of_parts(parts, first_m + thread, epilogue.first_sum(sum_to));
         }
-        if (sum_to != nullptr) *sum_to = sum_of_a;
+        if (sum_to != nullptr) epilogue.finish_sum(sum_to, sum_of_a);
     }
     for_each_run([&](int row, int column, int valid, auto& values) { epilogue.finish(row, column, valid, values); });
+}
+
+template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
+    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+    gemm_block<Shape, kA, kB>(a, b, m, n, k, epilogue, {blockIdx.x, blockIdx.y, blockIdx.z, gridDim.x, gridDim.z});
 }
 
 // ---- launch -------------------------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
         facts.held = false;
         chosen = plan(network_, facts, limits_);
     }
+    last_plan_ = describe(chosen);
     if (chosen.kind == PlanKind::one_block) {
         return train_in_one_block(chosen.one_block, source, held(resident), first, range, rule, stop);
     }

@@ -114,7 +114,7 @@ __device__ __forceinline__ double sum_of_lanes(const float* values, int first, i
 
 // One thread's e_r as loss.cu has it: a warp's, or eight's from 256 columns on.
 __device__ __forceinline__ double row_error(const float* values, int cols) {
-    const int warps = cols < 256 ? 1 : 8;
+    const int warps = cols < kWideLoss ? 1 : 8;
     double sum = 0.0;
     for (int warp = 0; warp < warps; ++warp) {
         sum += sum_of_lanes<1>(values + 32 * warp, 0, 32 * warps, cols - 32 * warp);

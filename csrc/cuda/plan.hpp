@@ -16,7 +16,7 @@ namespace isthmus::cuda {
 enum class TileSize : std::uint8_t { large, medium, small };
 
 // How the steps of a range are run: see range_plan.hpp.
-enum class PlanKind : std::uint8_t { one_block, layer_by_layer };
+enum class PlanKind : std::uint8_t { one_block, two_kernels, layer_by_layer };
 
 struct Limits {
     int multiprocessors = 0;

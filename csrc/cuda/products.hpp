@@ -42,11 +42,11 @@ struct InputGradientArgs {
 };
 void dense_backward_input(const InputGradientArgs& args, TileSize tile, cudaStream_t stream);
 
-// What the parts of a weight gradient pass through: see row_parts. One product at a time.
+// What the parts of a weight gradient pass through: see row_parts. So many products at a time.
 struct PartBuffers {
-    explicit PartBuffers(cudaStream_t stream)
-        : sums(kPartFloats), bias_sums(kBiasPartFloats), blocks_arrived(kPartBlocks) {
-        zero_async(blocks_arrived.data(), kPartBlocks, stream);
+    explicit PartBuffers(cudaStream_t stream, std::int64_t products = 1)
+        : sums(products * kPartFloats), bias_sums(products * kBiasPartFloats), blocks_arrived(products * kPartBlocks) {
+        zero_async(blocks_arrived.data(), blocks_arrived.size(), stream);
     }
     DeviceArray<float> sums, bias_sums;
     DeviceArray<unsigned> blocks_arrived;  // all 0 between two products

@@ -14,8 +14,8 @@ struct Progress {
 
     double loss_sum = 0.0;   // of the steps before the one under way, added in their order
     double step_loss = 0.0;  // of the one under way; joins loss_sum when the next begins
-    // Steps of the range, from 0. The one whose rows are under way, until its loss is known; and the one before it,
-    // whose gradient the update then takes.
+    // Steps of the range, from 0. The one whose rows are under way, until its loss is known; and the one whose gradient
+    // the update takes, kNone where there is none.
     std::int64_t step = 0;
     std::int64_t updating = 0;
     // The first step whose loss is not finite, and the first after which a parameter is not. The update reads the one
@@ -25,6 +25,19 @@ struct Progress {
     float clip_factor = 1.0F;       // what the gradient is multiplied by, besides its mean
     unsigned blocks_arrived = 0;    // of the kernel that is running: the last one to finish adds up
     std::uint32_t noise_epoch = 0;  // Noise::epoch of the range
+
+    // Adds the loss of rows of the step under way, the first or the last of it. Then that step is done, or has
+    // diverged.
+    ISTHMUS_HD void add_loss(double sum, bool first, bool last) {
+        if (first) loss_sum += step_loss;
+        step_loss = first ? sum : step_loss + sum;
+        if (!last) return;
+        if (step_loss * 0.0 == 0.0) {
+            ++step;
+        } else {
+            diverged = step;
+        }
+    }
 
     // The step at which the range ends; from then on nothing changes the sums, the counters nor the two steps above.
     ISTHMUS_HD std::int64_t first_diverged() const {

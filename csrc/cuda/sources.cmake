@@ -6,6 +6,7 @@ set(ISTHMUS_CUDA_SOURCES
   device.cpp
   feed.cpp
   forward.cu
+  gradient_updates.cu
   gather.cu
   inference.cpp
   input_gradient.cu
@@ -18,9 +19,12 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_training.cpp
   passes.cpp
   range_plan.cpp
+  row_blocks.cu
   step_tables.cpp
   training.cpp
   transfer.cpp
+  two_kernels_plan.cpp
+  two_kernels_step.cpp
   update.cu
   weight_gradient.cu
   ../math/names.cpp

@@ -4,10 +4,26 @@
 #pragma once
 
 #include "cuda/launch.hpp"
+#include "cuda/thread_tiles.hpp"
 #include "isthmus/types.hpp"
 #include "math/registry.hpp"
 
 namespace isthmus::cuda {
+
+// f(TileOf<rows, columns>{}) for a thread tile.
+template <int kRows_, int kCols_>
+struct TileOf {
+    static constexpr int kRows = kRows_, kCols = kCols_;
+};
+template <class F>
+__device__ __forceinline__ void with_thread_tile(ThreadTile tile, F&& f) {
+    switch (tile) {
+        case ThreadTile::two_rows: return f(TileOf<2, 1>{});
+        case ThreadTile::five_rows: return f(TileOf<5, 1>{});
+        case ThreadTile::four_by_two: return f(TileOf<4, 2>{});
+        default: return f(TileOf<1, 1>{});
+    }
+}
 
 // f(T{}) for the T of the list whose id is `id`.
 template <class... Ts, class Id, class F>
@@ -86,7 +102,8 @@ __device__ __forceinline__ void take_loss(Loss loss, const float* targets, int t
                 const int c = col + j * apart;
                 float value;
                 float gradient;
-                decltype(which)::evaluate(y[i][j], targets[(row + i) * targets_stride + c], value, gradient);
+                const float target = c < width ? targets[(row + i) * targets_stride + c] : 0.0F;
+                decltype(which)::evaluate(y[i][j], target, value, gradient);
                 y[i][j] = value;
                 d[i][j] = c < width ? gradient * scale * d[i][j] : 0.0F;
             }

@@ -33,20 +33,6 @@ ISTHMUS_HD int at_most(int limit, int n) { return n < limit ? n : limit; }
 // Outputs of a product that a thread computes at a time, rows x columns. Each is one chain over k whatever the tile.
 enum class ThreadTile : std::uint8_t { one, two_rows, five_rows, four_by_two };
 
-template <int kRows_, int kCols_>
-struct TileOf {
-    static constexpr int kRows = kRows_, kCols = kCols_;
-};
-template <class F>
-ISTHMUS_HD auto with_thread_tile(ThreadTile tile, F&& f) {
-    switch (tile) {
-        case ThreadTile::two_rows: return f(TileOf<2, 1>{});
-        case ThreadTile::five_rows: return f(TileOf<5, 1>{});
-        case ThreadTile::four_by_two: return f(TileOf<4, 2>{});
-        default: return f(TileOf<1, 1>{});
-    }
-}
-
 struct TileShape {
     ThreadTile tile;
     int rows, cols;
@@ -56,7 +42,7 @@ inline constexpr TileShape kThreadTiles[] = {{ThreadTile::one, 1, 1},
                                              {ThreadTile::five_rows, 5, 1},
                                              {ThreadTile::four_by_two, 4, 2}};
 
-inline constexpr int quads(std::int64_t width) { return static_cast<int>((width + 3) / 4); }
+ISTHMUS_HD constexpr int quads(std::int64_t width) { return static_cast<int>((width + 3) / 4); }
 // Of a matrix in shared memory: an odd number of float4, so that eight lanes that each read a float4 of a row of their
 // own meet no bank twice.
 inline constexpr int odd_stride(std::int64_t width) { return (quads(width) | 1) * 4; }

@@ -22,7 +22,7 @@ StepLoop::StepLoop(const Network& network, const Limits& limits, const Plan& pla
       piece_(piece),
       buffers_(buffers),
       stream_(stream),
-      tables_(source, range, rule, steps_a_table(range.batch_size), held != nullptr && range.batch_size <= piece,
+      tables_(source, range, rule, steps_a_table(range.batch_size), held != nullptr && rows_of(0) <= piece,
               buffers.table, buffers.progress.data(), stream),
       steps_a_look_(
           steps_a_look(network.step_flops(std::min(range.batch_size, static_cast<std::int64_t>(range.rows.size()))))),
@@ -36,6 +36,11 @@ StepLoop::StepLoop(const Network& network, const Limits& limits, const Plan& pla
         rows_.positions = rows_.numbers = tables_.numbers();
         rows_.table = tables_.table();
         rows_.step_rows = range.batch_size;
+    }
+    if (plan.kind == PlanKind::two_kernels) {
+        if (!buffers.parts) buffers.parts.emplace(stream, static_cast<std::int64_t>(network.layers().size()));
+        two_kernels_.emplace(network, plan.two_kernels.layout, rule.optimizer, parameters.params, rows_, range.noise,
+                             work, *buffers.parts);
     }
 }
 
@@ -115,21 +120,22 @@ std::int64_t StepLoop::steps_together(std::int64_t step) const {
 }
 
 void StepLoop::launch_graph() {
-    StepGraph::Told told{rows_, range_.batch_size, range_.noise, rule_.optimizer, rule_.clip_norm};
+    StepGraph::Told told{plan_.kind, rows_, range_.batch_size, range_.noise, rule_.optimizer, rule_.clip_norm};
     told.noise.epoch = 0;
     if (!buffers_.graph || buffers_.graph->told != told) {
         buffers_.graph.reset();
         buffers_.graph.emplace(told, Graph(stream_, [&] {
-                                   for (std::int64_t i = 0; i < plan_.steps_a_graph; ++i) {
-                                       queue_gradient(0);
-                                       queue_update();
-                                   }
+                                   for (std::int64_t i = 0; i < plan_.steps_a_graph; ++i) queue_step(0);
                                }));
     }
     buffers_.graph->graph.launch(stream_);
 }
 
 bool StepLoop::queue_step(std::int64_t step) {
+    if (two_kernels_) {
+        two_kernels_->queue(rows_of(step), stream_);
+        return true;
+    }
     queue_gradient(step);
     if (reducer_ != nullptr && !reduce(step)) return false;
     queue_update();
@@ -137,8 +143,7 @@ bool StepLoop::queue_step(std::int64_t step) {
 }
 
 void StepLoop::queue_gradient(std::int64_t step) {
-    const std::int64_t begin = step * range_.batch_size;
-    const std::int64_t count = std::min(range_.batch_size, static_cast<std::int64_t>(range_.rows.size()) - begin);
+    const std::int64_t count = rows_of(step);
     const BatchGradient batch{
         network_, limits_, work_, parameters_.params, buffers_.gradient.data(), buffers_.progress.data(), stream_};
     for (std::int64_t row = 0; row < count; row += piece_) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A range of steps, layer by layer. The host queues them one after another, or a graph of several at a time, and looks
-// at the device every few: what a step needs to know of the one before is on the device, and a step after one that
-// diverged changes nothing that counts.
+// A range of steps, layer by layer or two kernels each. The host queues them one after another, or a graph of several
+// at a time, and looks at the device every few: what a step needs to know of the one before is on the device, and a
+// step after one that diverged changes nothing that counts.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "cuda/range_plan.hpp"
 #include "cuda/step_tables.hpp"
 #include "cuda/stream.hpp"
+#include "cuda/two_kernels_step.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus::cuda {
@@ -24,6 +25,7 @@ namespace isthmus::cuda {
 // Steps that were captured, and all that their kernels were told besides what one model and workspace always tell them.
 struct StepGraph {
     struct Told {
+        PlanKind kind;
         BatchRows rows;
         std::int64_t count;
         Noise noise;  // of epoch 0
@@ -44,10 +46,11 @@ struct RangeBuffers {
     DeviceArray<float> gradient;
     DeviceArray<Progress> progress;
     DeviceArray<double> norm_partials;
-    PinnedArray<Progress> begun;  // what progress begins with
-    PinnedArray<Progress> seen;   // copies of it, in turn
-    Event looked[2];              // when the copies are there
-    PinnedArray<float> reduced;   // the gradient on its way through a reducer
+    PinnedArray<Progress> begun;       // what progress begins with
+    PinnedArray<Progress> seen;        // copies of it, in turn
+    Event looked[2];                   // when the copies are there
+    PinnedArray<float> reduced;        // the gradient on its way through a reducer
+    std::optional<PartBuffers> parts;  // of all layers, for two kernels
     NumberBuffers table;
     NumberBuffers numbers;  // of a batch that goes through in pieces
     std::optional<StepGraph> graph;
@@ -79,7 +82,11 @@ private:
     // How many steps from this one on are to be launched together, 1 where not as a graph.
     std::int64_t steps_together(std::int64_t step) const;
     void launch_graph();
-    // One step; false where a reducer found that it diverged.
+    std::int64_t rows_of(std::int64_t step) const {
+        const std::int64_t left = static_cast<std::int64_t>(range_.rows.size()) - step * range_.batch_size;
+        return left < range_.batch_size ? left : range_.batch_size;
+    }
+    // One step, the graph's being step 0; false where a reducer found that it diverged.
     bool queue_step(std::int64_t step);
     void queue_gradient(std::int64_t step);
     bool reduce(std::int64_t step);
@@ -105,6 +112,7 @@ private:
     StepTables tables_;
     std::unique_ptr<Feed> feed_;  // null where the table has all that a step needs
     BatchRows rows_;              // then the rows of every step
+    std::optional<TwoKernelsStep> two_kernels_;
     std::int64_t steps_a_look_;
     std::int64_t looks_ = 0;
     std::int64_t looked_after_ = 0;  // so many steps

@@ -191,6 +191,9 @@ public:
     virtual Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                          Stop& stop) = 0;
 
+    // How the last range of steps was run, in words, for people who ask why it took so long; empty before the first.
+    virtual std::string last_plan() const { return {}; }
+
     // The unnormalised gradient of all rows as one batch, no noise, in the flat layout of Program::parameters, with
     // its loss and weight sums. Does not touch the state.
     virtual Totals gradient(const RowSource& source, std::span<float> flat) const = 0;

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "cuda/range_plan.hpp"
-#include "cuda_fixture.hpp"
+#include "cuda_plans.hpp"
 
 using namespace fixture;
 
@@ -16,11 +15,10 @@ namespace {
 
 const int kLayerByLayer = setenv("ISTHMUS_CUDA_PLAN", "layers", 1);
 
-constexpr std::int64_t kShared = 227 * 1024;
-const cuda::Limits kH200{132, std::int64_t{140} << 30, {}, kShared, cuda::PlanKind::layer_by_layer};
-
 cuda::Plan plan_of(const Program& program, const cuda::RangeFacts& facts) {
-    return cuda::plan(cuda::Network(program), facts, kH200);
+    cuda::Limits limits = kH200;
+    limits.plan = cuda::PlanKind::layer_by_layer;
+    return cuda::plan(cuda::Network(program), facts, limits);
 }
 
 cuda::RangeFacts facts_of(std::int64_t rows, std::int64_t batch) {
@@ -78,11 +76,6 @@ private:
     UpdateRule rule_;
     std::unique_ptr<Model> model_;
 };
-
-bool same(const Totals& a, const Totals& b) {
-    return a.loss_sum == b.loss_sum && a.weight_sum == b.weight_sum && a.steps_done == b.steps_done &&
-           a.status == b.status;
-}
 
 // A range of every kind of what differs from step to step.
 struct Case {

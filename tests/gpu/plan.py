@@ -20,6 +20,7 @@ UNDER_SANITIZERS = {
                   "two_runs_give_the_same_bits"),
     "test_cuda_graphs": ("graphs_have_the_bits_of_single_steps",),
     "test_cuda_one_block": ("noise_weights_and_targets_in_every_combination", "the_first_step_that_diverges_is_named"),
+    "test_cuda_two_kernels": ("noise_weights_and_targets_in_every_combination",),
 }  # fmt: skip
 # What each tool of compute-sanitizer, or the emulator in its place, says of the bug in planted.cu.
 FINDS = {

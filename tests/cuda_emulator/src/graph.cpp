@@ -26,7 +26,7 @@ cudaError_t destroy(T* handle) {
     const std::lock_guard lock(runtime_mutex());
     if (alive<T>().erase(handle) == 0) return failed(cudaErrorInvalidValue);
     delete handle;
-    return cudaSuccess;
+    return broken() ? failed(cudaErrorIllegalAddress) : cudaSuccess;
 }
 
 }  // namespace
@@ -51,6 +51,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr || stream == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
     not_while_captured(*found, "cudaStreamBeginCapture");
     found->capture = std::make_shared<Capture>();
     found->capture->mode = mode;
@@ -81,6 +82,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     if (!alive<CUgraphExec_st>().contains(exec)) return failed(cudaErrorInvalidValue);
     const auto found = streams().find(stream, current_device());
     if (found == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
     not_while_captured(*found, "cudaGraphLaunch");
     const auto run = [captured = exec->captured] {  // which outlives the handle until it has run
         for (const auto& operation : captured->operations) operation();

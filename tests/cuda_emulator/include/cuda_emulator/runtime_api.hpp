@@ -17,6 +17,7 @@ enum cudaError_t : int {
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorIllegalState = 401,
     cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
 };
 
 enum cudaMemcpyKind : int {
