@@ -4,14 +4,11 @@
 // layer-by-layer plan.
 //
 // Forward leaves act'(y or z) where dz will be: the way back then knows of no activation.
-#include <type_traits>
-
 #include "cuda/launch.hpp"
 #include "cuda/noise.cuh"
 #include "cuda/reduction.cuh"
-#include "cuda/thread_products.cuh"
+#include "cuda/row_passes.cuh"
 #include "cuda/two_kernels.hpp"
-#include "cuda/weight_stream.cuh"
 
 namespace isthmus::cuda {
 
@@ -91,13 +88,7 @@ __device__ __forceinline__ void finish_forward(const RowBlocksArgs& a, float* sh
     const RowBlockLayer& layer = net.layers[l];
     const bool last = l + 1 == net.n_layers;
     float d[kRows][kCols] = {};
-#pragma unroll
-    for (int j = 0; j < kCols; ++j) {
-        const int c = col + j * apart;
-        const float bias = c < layer.out ? a.params[layer.flat_bias + c] : 0.0F;
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) y[i][j] += bias;
-    }
+    add_bias(a.params + layer.flat_bias, layer.out, col, apart, y);
     activate(layer.activation, y, d);
     if (last) {
         take_loss(
@@ -122,38 +113,6 @@ __device__ __forceinline__ void finish_backward(const RowBlocksArgs& a, float* s
         }
     }
     put(shared, below.dz, below.y_stride, a.dz[l - 1], below.out, rows, row, col, apart, sums);
-}
-
-template <bool kForward, class Tile>
-__device__ __forceinline__ void run_pass(const RowBlocksArgs& a, float* shared, const RowsOfBlock& rows,
-                                         const WeightPass& pass, WeightStream& weights) {
-    constexpr int kRows = Tile::kRows;
-    constexpr int kCols = Tile::kCols;
-    const RowBlockLayer& layer = a.layout.layers[pass.layer];
-    const int apart = pass.threads_a_row.n;
-    const int row_tile = pass.threads_a_row.quotient(static_cast<int>(threadIdx.x));
-    const int row = row_tile * kRows;
-    const int thread_col = static_cast<int>(threadIdx.x) - row_tile * apart;
-    const bool works = row < a.layout.rows;
-    const float* const of_rows = shared + (kForward ? layer.x + row * layer.x_stride : layer.dz + row * layer.y_stride);
-    for (int col_tile = 0; col_tile < pass.col_tiles; ++col_tile) {
-        float sums[kRows][kCols] = {};
-        for (int k_tile = 0; k_tile < pass.k_tiles; ++k_tile) {
-            const float* const weight = weights.next();
-            const int first = k_tile * pass.quads;
-            if (!works) continue;
-            multiply<kForward>(of_rows + 4 * first, kForward ? layer.x_stride : layer.y_stride,
-                               weight + thread_col * (kForward ? pass.stride : 1), apart * (kForward ? pass.stride : 1),
-                               pass.stride, at_most(pass.quads, pass.k_quads - first), sums);
-        }
-        if (!works) continue;
-        const int col = col_tile * pass.cols + thread_col;
-        if constexpr (kForward) {
-            finish_forward(a, shared, rows, pass.layer, row, col, apart, sums);
-        } else {
-            finish_backward(a, shared, rows, pass.layer, row, col, apart, sums);
-        }
-    }
 }
 
 // e_r, times its weight, as loss.cu has it: by a warp, or from 256 columns on by the block.
@@ -197,13 +156,15 @@ __global__ void __launch_bounds__(kRowBlockThreads, 1) row_blocks(RowBlocksArgs 
     for (int p = 0; p < a.layout.n_passes; ++p) {
         const WeightPass& pass = a.layout.passes[p];
         if (p == a.layout.n_layers) add_up_rows(a, shared, rows);
-        with_thread_tile(pass.tile, [&](auto tile) {
-            if (pass.forward) {
-                run_pass<true, decltype(tile)>(a, shared, rows, pass, weights);
-            } else {
-                run_pass<false, decltype(tile)>(a, shared, rows, pass, weights);
-            }
-        });
+        if (pass.forward) {
+            run_pass<true>(a.layout, shared, pass, weights, [&](int row, int col, int apart, auto& sums) {
+                finish_forward(a, shared, rows, pass.layer, row, col, apart, sums);
+            });
+        } else {
+            run_pass<false>(a.layout, shared, pass, weights, [&](int row, int col, int apart, auto& sums) {
+                finish_backward(a, shared, rows, pass.layer, row, col, apart, sums);
+            });
+        }
     }
     if (a.layout.n_passes == a.layout.n_layers) add_up_rows(a, shared, rows);
 }

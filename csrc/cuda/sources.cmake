@@ -5,6 +5,8 @@ set(ISTHMUS_CUDA_SOURCES
   buffer.cpp
   device.cpp
   feed.cpp
+  few_rows.cu
+  few_rows_plan.cpp
   forward.cu
   gradient_updates.cu
   gather.cu
@@ -26,6 +28,7 @@ set(ISTHMUS_CUDA_SOURCES
   two_kernels_plan.cpp
   two_kernels_step.cpp
   update.cu
+  weight_passes.cpp
   weight_gradient.cu
   ../math/names.cpp
 )

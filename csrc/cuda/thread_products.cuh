@@ -70,6 +70,18 @@ __device__ __forceinline__ void multiply(const float* a, int a_stride, const flo
     }
 }
 
+// z becomes y = act(z).
+template <int kRows, int kCols>
+__device__ __forceinline__ void activate(Activation activation, float (&z)[kRows][kCols]) {
+    visit_on_device(math::Activations{}, activation, [&](auto act) {
+#pragma unroll
+        for (auto& row : z) {
+#pragma unroll
+            for (float& value : row) value = decltype(act)::forward(value);
+        }
+    });
+}
+
 // z becomes y = act(z), and d the derivative there.
 template <int kRows, int kCols>
 __device__ __forceinline__ void activate(Activation activation, float (&z)[kRows][kCols], float (&d)[kRows][kCols]) {

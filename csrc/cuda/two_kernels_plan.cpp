@@ -4,19 +4,16 @@
 #include <algorithm>
 
 #include "cuda/shared_places.hpp"
+#include "cuda/weight_passes.hpp"
 
 namespace isthmus::cuda {
 
 namespace {
 
-constexpr int kMostStageFloats = 12288;  // 48 KB
-constexpr int kLeastStageFloats = 2048;  // less is all barriers
-constexpr int kMostRows = 16;            // of a block
+constexpr int kMostRows = 16;  // of a block
 
 // What follows is on paper, to be measured on a device; it changes no bit.
-constexpr double kBytesACycle = 64;         // from L2 to one multiprocessor
 constexpr double kBytesACycleOfAll = 3000;  // from L2
-constexpr double kCyclesATile = 100;        // a barrier, and the first of its operands
 constexpr double kCyclesAKernel = 3000;     // its launch in a graph, first operands, last results
 constexpr double kMultiplyAddsACycle = 64;  // of one multiprocessor, half of what it could
 
@@ -27,40 +24,10 @@ const char* not_asked_of_two_kernels(const Network& network, const RangeFacts& f
     if (!facts.held) return "the rows do not fit the device";
     if (network.layers().size() > kMostRowBlockLayers) return "too many layers for two kernels";
     if (facts.batch() > piece_rows(network.floats_a_row(), limits)) return "a batch is several pieces";
-    if (network.widest_stride() > 4096 || network.flat_size() > (std::int64_t{1} << 24)) {
+    if (network.widest_stride() > kWidestRow || network.flat_size() > (std::int64_t{1} << 24)) {
         return "too wide for two kernels";
     }
     return nullptr;
-}
-
-// The division of a product that has `cols` columns and k_quads of k, for blocks of so many rows; its cycles.
-double divide(WeightPass& pass, int rows, std::int64_t width_cols, std::int64_t width_k, int stage_floats) {
-    const int cols = 4 * quads(width_cols);
-    double best = 0.0;
-    for (const TileShape& t : kThreadTiles) {
-        if (rows % t.rows != 0) continue;
-        WeightPass p = pass;
-        p.tile = t.tile;
-        p.k_quads = quads(width_k);
-        const int most_cols = std::min(kRowBlockThreads / (rows / t.rows) * t.cols, stage_floats / 20);
-        p.col_tiles = rounded_up(cols, most_cols / 4 * 4);
-        p.cols = 4 * quads(rounded_up(cols, p.col_tiles));
-        // Forward a row of the tile is along k, and its stride an odd number of float4; back it is along the columns.
-        const int at_once = p.forward ? (stage_floats / p.cols / 4 - 1) | 1 : stage_floats / (4 * odd_stride(p.cols));
-        p.k_tiles = rounded_up(p.k_quads, std::max(1, at_once));
-        p.quads = rounded_up(p.k_quads, p.k_tiles);
-        p.stride = odd_stride(p.forward ? 4 * p.quads : p.cols);
-        p.threads_a_row = Divisor(p.cols / t.cols);
-        p.quads_a_row = Divisor(p.forward ? p.quads : p.cols / 4);
-        p.weight_rows = p.forward ? p.cols : 4 * p.quads;
-        const int threads = rows / t.rows * p.threads_a_row.n;
-        const double cycles = p.col_tiles * (cycles_a_quad(t, threads) * p.k_quads + kCyclesATile * (p.k_tiles + 1));
-        if (best == 0.0 || cycles < best) {
-            best = cycles;
-            pass = p;
-        }
-    }
-    return best;
 }
 
 // Floats of shared memory without the ring, which comes last.
@@ -90,7 +57,6 @@ std::int64_t place(RowBlockLayout& to, const std::vector<Layer>& layers, const R
         x = layer.y;
         x_stride = layer.y_stride;
     }
-    to.ring = places.take(0);
     return places.floats();
 }
 
@@ -102,25 +68,18 @@ TwoKernelsPlan with_rows(int rows, const Network& network, const RangeFacts& fac
     to.rows = rows;
     to.n_layers = static_cast<int>(layers.size());
     const std::int64_t floats = place(to, layers, facts);
-    const std::int64_t left = (limits.shared_memory / std::int64_t{sizeof(float)} - floats) / kWeightStages / 4 * 4;
-    if (left < kLeastStageFloats) {
+    if (!add_ring(to, floats, limits)) {
         plan.why_not = "too wide for two kernels";
         return plan;
     }
-    to.stage_floats = static_cast<int>(std::min<std::int64_t>(left, kMostStageFloats));
-    to.floats = static_cast<int>(floats) + kWeightStages * to.stage_floats;
     plan.bytes = std::int64_t{to.floats} * std::int64_t{sizeof(float)};
 
     double cycles = 0.0;
     double bytes = 0.0;
     double multiply_adds = 0.0;
     const auto add_pass = [&](std::size_t l, bool forward) {
-        WeightPass& pass = to.passes[to.n_passes++];
-        pass.layer = static_cast<std::int16_t>(l);
-        pass.forward = forward;
-        const Layer& layer = layers[l];
-        cycles += divide(pass, rows, forward ? layer.out : layer.in, forward ? layer.in : layer.out, to.stage_floats);
-        bytes += static_cast<double>(layer.in * layer.out * 4);
+        cycles += add_weight_pass(to, static_cast<int>(l), forward);
+        bytes += static_cast<double>(layers[l].in * layers[l].out * 4);
     };
     for (std::size_t l = 0; l < layers.size(); ++l) add_pass(l, true);
     for (std::size_t l = layers.size(); l-- > 1;) add_pass(l, false);
