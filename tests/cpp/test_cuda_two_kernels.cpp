@@ -210,9 +210,10 @@ TEST(noise_weights_and_targets_in_every_combination) {
 
 TEST(the_bits_do_not_depend_on_the_order_of_threads_nor_on_time) {
     if (!emulated()) return;
-    const Rows rows = make_rows(140, 70);
-    const Program program = build_program(network({21, 5}, Activation::tanh, Loss::mse), 70);
-    Range steps(row_numbers(130 * 10 - 3, 140), 130);
+    // Weights of several tiles, each summed in four parts, whose blocks come in any order.
+    const Rows rows = make_rows(140, 45);
+    const Program program = build_program(network({40, 33}, Activation::tanh, Loss::mse), 45);
+    Range steps(row_numbers(300 * 3 - 3, 140), 300);
     for (const float noise : {0.0F, 0.2F}) {
         steps.range.noise = {NoiseKind::gaussian, noise, 3, 1};
         const Result expected = train_by("layers", program, rows.source(), steps.range);
