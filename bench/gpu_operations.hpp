@@ -214,11 +214,20 @@ private:
         const auto param = matrix(1, n), gradient = matrix(1, n), m = matrix(1, n), v = matrix(1, n);
         zero_async(m->device(), n, stream_);
         zero_async(v->device(), n, stream_);
-        const auto constants = math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10);
-        const UpdateArgs args{
-            Optimizer::adam, constants, 1.0F,    false, param->device(), gradient->device(), m->device(),
-            v->device(),     n,         nullptr, 0};
-        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v}};
+        const StepConstants constants{math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10), 1.0F,
+                                      1.0F};
+        const auto table = std::make_shared<DeviceArray<StepConstants>>(1);
+        copy_async(table->data(), &constants, 1, stream_);
+        stream_.synchronize();
+        const UpdateArgs args{Optimizer::adam,
+                              false,
+                              param->device(),
+                              gradient->device(),
+                              m->device(),
+                              v->device(),
+                              n,
+                              {nullptr, 1, table->data()}};
+        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v, table}};
     }
 
     // Squared error and its gradient.

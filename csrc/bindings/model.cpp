@@ -336,6 +336,8 @@ void register_model(py::module_& m) {
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
     model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("last_plan", reader([](const Autoencoder& core) { return core.last_plan(); }),
+                                "How the device ran the last steps, in words.");
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
     model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),

@@ -37,6 +37,8 @@ public:
     std::int64_t code_size() const;
     const Program& program() const { return program_; }
     const TrainingState& state() const { return state_; }
+    // How the device ran the last steps, in words; empty before the first.
+    std::string last_plan() const { return model_->last_plan(); }
 
     // Rows held back by configuration.validation_fraction, when no validation source is given, are drawn from the seed.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and

@@ -33,7 +33,8 @@ std::optional<T> chosen(const char* variable, const Choice<T> (&choices)[n]) {
 
 constexpr Choice<TileSize> kTiles[] = {
     {"large", TileSize::large}, {"medium", TileSize::medium}, {"small", TileSize::small}};
-constexpr Choice<PlanKind> kPlans[] = {{"one_block", PlanKind::one_block}, {"layers", PlanKind::layer_by_layer}};
+constexpr Choice<PlanKind> kPlans[] = {
+    {"one_block", PlanKind::one_block}, {"two_kernels", PlanKind::two_kernels}, {"layers", PlanKind::layer_by_layer}};
 constexpr Choice<Arithmetic> kFloat32[] = {{"simt", Arithmetic::simt}, {"bf16x6", Arithmetic::bf16x6}};
 constexpr Choice<bool> kSwitch[] = {{"on", true}, {"off", false}};
 

@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "cuda/feed.hpp"
+#include "cuda/few_rows.hpp"
+#include "cuda/few_rows_plan.hpp"
 #include "cuda/passes.hpp"
 #include "cuda/transfer.hpp"
 
@@ -138,9 +140,35 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     return input.floats;
 }
 
+// All at once, from and to pinned memory.
+bool run_few(const Inference& inference, const RowBlockLayout& layout, MatrixView rows, MutableMatrixView out) {
+    TwoLanes lanes(inference.pool, false);
+    const std::int64_t in_stride = row_stride(rows.cols);
+    const std::int64_t out_stride = row_stride(out.cols);
+    bool finite = true;
+    lanes.for_each_block(
+        rows.rows, rows.rows,
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            lane.packed.grow(count * (in_stride + out_stride));
+            finite = pack_finite(rows, first, count, in_stride, lane.packed.data());
+            run_few_rows(
+                {layout, inference.weights.params, lane.packed.data(), lane.packed.data() + count * in_stride, count},
+                lane.stream);
+        },
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            unpack(lane.packed.data() + count * in_stride, out_stride, out, first, count);
+        });
+    return finite;
+}
+
 }  // namespace
 
 bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    if (rows.rows <= kFewRows) {
+        if (const auto layout = few_rows_layout(network, first_op, last_op, limits)) {
+            return run_few(*this, *layout, rows, out);
+        }
+    }
     const std::int64_t in_stride = row_stride(rows.cols);
     const std::int64_t out_stride = row_stride(out.cols);
     const std::int64_t block = block_rows(network.widest_stride());

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/passes.hpp"
 
+#include <algorithm>
+
 namespace isthmus::cuda {
 
 Workspace::Workspace(const Network& network, const Limits& limits, std::int64_t n, cudaStream_t stream)
     : rows(n),
       errors(n),
-      parts(stream, limits.wgmma && plane_count(network.arithmetic()) > 0),
+      parts(stream, std::any_of(network.layers().begin(), network.layers().end(),
+                                [&](const Layer& layer) {
+                                    return takes_wgmma(network.arithmetic(), layer.in, layer.out, limits);
+                                })),
       memory_(n * network.floats_a_row()) {
     float* next = memory_.data();
     const auto take = [&](std::int64_t width) {
@@ -49,7 +54,7 @@ void run_layer(const Network& network, std::size_t i, Activation activation, con
 
 void BatchGradient::forward(const Piece& piece) const {
     gather({piece.rows, piece.count, network.n_features(), piece.noise, work.x.floats, row_stride(network.n_features()),
-            work.x.planes},
+            progress, work.x.planes},
            stream);
     const LayerMatrix* input = &work.x;
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
@@ -74,7 +79,6 @@ void BatchGradient::forward(const Piece& piece) const {
     args.dz_planes = work.dz[last].planes;
     args.errors = work.errors.data();
     args.progress = progress;
-    args.step = piece.step;
     args.opens = piece.opens;
     args.closes = piece.closes;
     loss(args, stream);

@@ -58,7 +58,6 @@ struct BatchGradient {
         BatchRows rows;
         std::int64_t count;
         Noise noise;
-        std::int64_t step;
         bool opens, closes;
     };
     // Returns once the kernels that read piece.rows are queued; `backward` queues the rest.

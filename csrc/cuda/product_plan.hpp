@@ -16,14 +16,17 @@ struct ProductPlan {
     WgmmaGrid wgmma = {0, 0};
 };
 
+inline bool takes_wgmma(Arithmetic arithmetic, std::int64_t in, std::int64_t out, const Limits& limits) {
+    return plane_count(arithmetic) > 0 && limits.wgmma && wgmma_suits(in, out);
+}
+
 // (m, n) are the product's outputs, (in, out) its layer's widths.
 inline ProductPlan product_plan(Arithmetic arithmetic, std::int64_t m, std::int64_t n, std::int64_t in,
                                 std::int64_t out, const Limits& limits) {
     ProductPlan plan{arithmetic,
                      arithmetic == Arithmetic::simt ? tile_for(m, n, limits) : tensor_core_tile(m, n, limits)};
-    const int planes = plane_count(arithmetic);
-    if (planes > 0 && limits.wgmma && wgmma_suits(in, out)) {
-        plan.wgmma = wgmma_grid(m, n, planes, limits.multiprocessors);
+    if (takes_wgmma(arithmetic, in, out, limits)) {
+        plan.wgmma = wgmma_grid(m, n, plane_count(arithmetic), limits.multiprocessors);
     }
     return plan;
 }

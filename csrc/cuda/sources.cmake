@@ -6,7 +6,10 @@ set(ISTHMUS_CUDA_SOURCES
   device.cpp
   device_limits.cpp
   feed.cpp
+  few_rows.cu
+  few_rows_plan.cpp
   forward.cu
+  gradient_updates.cu
   gather.cu
   has_wgmma.cu
   inference.cpp
@@ -19,11 +22,17 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_plan.cpp
   one_block_training.cpp
   passes.cpp
+  range_plan.cpp
+  row_blocks.cu
   split.cu
+  step_tables.cpp
   tensor_map.cpp
   training.cpp
   transfer.cpp
+  two_kernels_plan.cpp
+  two_kernels_step.cpp
   update.cu
+  weight_passes.cpp
   weight_gradient.cu
   weight_planes.cpp
   wgmma_forward.cu

@@ -105,7 +105,7 @@ __device__ __forceinline__ void write_part(const WgmmaTile<kColumns>& tile, cons
     const int row = piece.tile_m * kWgmmaRows + thread;
     if (piece.tile_n == 0 && thread < kWgmmaRows && row < m) {
         float* const to = epilogue.sum_of_a(row);
-        if (to != nullptr) *to = epilogue.sum_of_bias_parts(pieces.parts, row, to);
+        if (to != nullptr) epilogue.finish_sum(to, epilogue.sum_of_parts(pieces.parts, row, epilogue.first_sum(to)));
     }
 }
 
@@ -123,7 +123,7 @@ __device__ __forceinline__ void write_sums_of_a(const float (&sums)[4], int firs
             epilogue.put_bias_part(piece.part, row, sums[2 * half]);
         } else {
             float* const to = epilogue.sum_of_a(row);
-            *to = epilogue.first_sum(to) + sums[2 * half];
+            epilogue.finish_sum(to, epilogue.first_sum(to) + sums[2 * half]);
         }
     }
 }

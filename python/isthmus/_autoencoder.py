@@ -85,7 +85,8 @@ class Autoencoder(Transformer):
     warm_start : bool
         `fit` goes on from the weights, moments and epochs of the fit before.
     verbose : {0, 1, 2}
-        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch.
+        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch, after one that says on
+        which device and how the steps are run.
 
     Attributes
     ----------

@@ -10,6 +10,9 @@ from typing import Any
 class Lines:
     """One line an epoch."""
 
+    def begin(self, how: str) -> None:
+        pass
+
     def show(self, info: dict[str, Any]) -> None:
         width = len(str(info["n_epochs"]))
         print(
@@ -22,12 +25,22 @@ class Lines:
         pass
 
 
+class LinesAndPlan(Lines):
+    """Before them one that says on which device and how the steps are run."""
+
+    def begin(self, how: str) -> None:
+        print(how, file=sys.stderr, flush=True)
+
+
 class Bar:
     """A tqdm bar over the epochs of one fit."""
 
     def __init__(self, tqdm: Any) -> None:
         self._tqdm = tqdm
         self._bar: Any = None
+
+    def begin(self, how: str) -> None:
+        pass
 
     def show(self, info: dict[str, Any]) -> None:
         if self._bar is None:  # epochs done before, with warm_start, are not part of this fit
@@ -47,7 +60,7 @@ def describe(info: dict[str, Any]) -> str:
 
 
 def display(verbose: int) -> Lines | Bar | None:
-    """0: nothing. 1: a bar where tqdm is installed, lines otherwise. 2: lines."""
+    """0: nothing. 1: a bar where tqdm is installed, lines otherwise. 2: lines, and how the steps are run."""
     if verbose == 0:
         return None
     if verbose == 1:
@@ -56,4 +69,4 @@ def display(verbose: int) -> Lines | Bar | None:
         except ImportError:
             return Lines()
         return Bar(tqdm)
-    return Lines()
+    return LinesAndPlan()

@@ -93,10 +93,15 @@ def watched(
     if shown is None and not callbacks:
         yield None
         return
+    begun = False
 
     def on_epoch_end(info: dict[str, Any]) -> bool:
+        nonlocal begun
         estimator._model = core
         if shown is not None:
+            if not begun:
+                shown.begin(f"{core.device}: {core.last_plan}")
+                begun = True
             shown.show(info)
         answers = [callback(estimator, dict(info)) for callback in callbacks]
         return any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)

@@ -21,6 +21,7 @@ using namespace fixture;
 namespace {
 
 const int kLayerByLayer = setenv("ISTHMUS_CUDA_PLAN", "layers", 1);
+const int kByTheWarp = setenv("ISTHMUS_CUDA_WGMMA", "off", 1);  // the others: test_cuda_wide_layers.cpp
 
 // What a test body is run for: a precision, or float32 in planes.
 struct Way {

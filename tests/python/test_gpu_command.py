@@ -126,9 +126,10 @@ def test_the_plan_names_what_is_there(tmp_path: Path) -> None:
     from plan import FINDS, UNDER_SANITIZERS, Settings, every_device, plan
 
     assert {"cuda", "cuda_tensor_cores", "gradients", "trainer"} <= set(every_device())
-    for program, names in UNDER_SANITIZERS.items():
+    for program, chosen_tests in UNDER_SANITIZERS.items():
+        assert program.removeprefix("test_") in every_device()
         tests = (ROOT / "tests" / "cpp" / f"{program}.cpp").read_text()
-        for name in names:
+        for name in chosen_tests:
             assert f"TEST({name})" in tests
     planted = (GPU / "planted.cu").read_text()
     for tool in FINDS:
