@@ -7,7 +7,7 @@ Letters: n rows, d features; a network is the list of its widths, d first and la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -35,6 +35,7 @@ class Case:
     rows: int
     title: str = ""
     learning_rate: float = 1e-3
+    precision: str = "float32"  # of the layers' products
 
     @property
     def steps_per_epoch(self) -> int:
@@ -51,7 +52,9 @@ class Case:
 
     def describe(self) -> str:
         kind = f"{self.activation}/{self.output_activation} {self.loss}"
-        return f"{'-'.join(map(str, self.widths))}, {kind}, batch {self.batch}"
+        return f"{'-'.join(map(str, self.widths))}, {kind}, batch {self.batch}" + (
+            "" if self.precision == "float32" else f", {self.precision}"
+        )
 
     def data(self) -> F32:
         """Rows (rows, d) near a plane of eight dimensions, within (0, 1) for bce. The same in every process.
@@ -92,11 +95,15 @@ CASES: tuple[Case, ...] = (
     Case("4096 inputs", (4096, 64, 4096), 1, "tanh", "sigmoid", "bce", 128, 1024),
 )
 
-# On a GPU these, too: more rows in a batch of d than keep one busy.
+# On a GPU these, too: more rows in a batch of d than keep one busy, and d on tensor cores.
+_D = next(case for case in CASES if case.name == "d")
+_D_4096 = replace(_D, name="d 4096", batch=4096, rows=8192, title="wide, large batch")
 GPU_CASES: tuple[Case, ...] = (
     *CASES,
-    Case("d 4096", (2048, 4096, 2048), 1, "relu", "linear", "mse", 4096, 8192, title="wide, large batch"),
-)
+    _D_4096,
+    *(replace(case, name=f"{case.name} {precision}", precision=precision)
+      for case in (_D, _D_4096) for precision in ("tf32", "bfloat16")),
+)  # fmt: skip
 
 # Reconstruction of rows, NumPy in and NumPy out: (name of a case, rows in a call).
 INFERENCE: tuple[tuple[str, int], ...] = (("b", 1), ("c", 1), ("b", 1024), ("c", 1024))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cuBLAS through PyTorch, float32 with TF32 off: answers the requests of gpu_kernels.cpp for products alone.
+"""cuBLAS through PyTorch: answers the requests of gpu_kernels.cpp for products alone. In float32 TF32 is off, also
+where isthmus splits float32 into bfloat16 (bf16x6); a product .tf32 has it on, and one .bfloat16 has operands and
+result in it.
 
 Calls are captured in a CUDA graph, so that what is timed is cuBLAS and not the way to it through Python.
 """
@@ -30,13 +32,16 @@ class Products:
         return {"device": "none" if gpu.EMULATED else torch.cuda.get_device_name(), **gpu.versions()}
 
     def prepare(self, name: str, *sizes: str) -> dict[str, Any]:
+        name, _, arithmetic = name.partition(".")
         rows, inputs, outputs = map(int, sizes)
+        torch.set_float32_matmul_precision("high" if arithmetic == "tf32" else "highest")
+        kind = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
         # (m, k) @ (k, n), the operands as they lie in a layer
         shapes = {"forward": ((rows, inputs), (outputs, inputs)), "input": ((rows, outputs), (outputs, inputs)),
                   "weight": ((rows, outputs), (rows, inputs))}[name]  # fmt: skip
-        one, other = (torch.rand(shape, device=gpu.DEVICE) * 2 - 1 for shape in shapes)
+        one, other = ((torch.rand(shape, device=gpu.DEVICE) * 2 - 1).to(kind) for shape in shapes)
         left, right = {"forward": (one, other.t()), "input": (one, other), "weight": (one.t(), other)}[name]
-        out = torch.empty(left.shape[0], right.shape[1], device=gpu.DEVICE)
+        out = torch.empty(left.shape[0], right.shape[1], device=gpu.DEVICE, dtype=kind)
 
         def call() -> None:
             torch.mm(left, right, out=out)

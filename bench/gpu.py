@@ -35,8 +35,10 @@ from turns import take_turns
 HERE = Path(__file__).resolve().parent
 OURS = "isthmus_cuda"
 FIRST = ("a", "b", "c", "e", "d")
+QUICK = (*FIRST, "d tf32", "d bfloat16")
 CASES = (*FIRST, "d 4096", *(c.name for c in GPU_CASES if c.name not in (*FIRST, "d 4096")))
 PARTS = ("kernels", "inference", "training")
+PLANS = ("one_block", "two_kernels", "layers")
 # Denormals cost a GPU nothing, and in many steps the copy of the data, which is in isthmus' time, is little.
 MAX_STEPS = 50_000
 
@@ -45,9 +47,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, help="default: 5; quick: 3")
     parser.add_argument("--seconds", type=float, help="of each turn, about; default: 0.5; quick: 0.2")
-    parser.add_argument("--cases", nargs="+", choices=CASES, help=f"default: all; quick: {' '.join(FIRST)}")
+    parser.add_argument("--cases", nargs="+", choices=CASES, help=f"default: all; quick: {', '.join(QUICK)}")
     parser.add_argument("--contestants", nargs="+", choices=GPU_NAMES, default=list(GPU_NAMES))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--plan", choices=PLANS, help="of isthmus, for every case; default: its choice")
     parser.add_argument("--program", type=Path, help="isthmus_bench_gpu_kernels, which the part kernels needs")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="S", help="begin nothing after S seconds")
@@ -60,7 +63,7 @@ def parse() -> argparse.Namespace:
         parser.error("the part kernels needs --program, which is built by CMake where CUDA is found")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.2 if arguments.quick else 0.5)
-    arguments.cases = arguments.cases or list(FIRST if arguments.quick else CASES)
+    arguments.cases = arguments.cases or list(QUICK if arguments.quick else CASES)
     return arguments
 
 
@@ -87,6 +90,7 @@ class Bench:
             "machine": machine.describe(),
             "gpu": machine.gpu(),
             "emulated": settings.emulated,
+            "plan": settings.plan,
             "rounds": settings.rounds,
             "seconds_per_turn": settings.seconds,
             "versions": versions,
@@ -161,7 +165,10 @@ class Bench:
         plans = self.among(list(losses), lambda p: plan_turn(p, case, self.settings.seconds, MAX_STEPS), out)
         turns = {name: turn(self.processes[name], case, plan) for name, plan in plans.items()}
         seconds = take_turns(turns, self.settings.rounds)
+        steps = self.processes[OURS].ask("plan")
+        print(f"    {OURS} trains by {steps}")
         return described(case) | {
+            "steps": steps,
             "plans": plans,
             "losses": {REFERENCE: expected} | losses,
             "left_out": out,
@@ -235,6 +242,8 @@ def slug(result: dict[str, Any]) -> str:
 
 def main() -> None:
     settings = parse()
+    if settings.plan:
+        os.environ["ISTHMUS_CUDA_PLAN"] = settings.plan
     if settings.emulated:
         os.environ["ISTHMUS_BENCH_EMULATED"] = "1"
     if settings.quick:

@@ -50,10 +50,15 @@ struct Operation {
 
 class Operations {
 public:
-    Operations(const Limits& limits, const Stream& stream) : limits_(limits), stream_(stream), parts_(stream) {}
+    Operations(const Limits& limits, const Stream& stream)
+        : limits_(limits), stream_(stream), parts_(stream, limits.wgmma) {}
 
-    // Throws std::invalid_argument for a name or a number of sizes that is none.
-    Operation make(const std::string& name, const std::vector<std::int64_t>& sizes) {
+    // A product is called forward, input or weight, and may say what it is computed in: forward.tf32. Throws
+    // std::invalid_argument for a name or a number of sizes that is none.
+    Operation make(const std::string& words, const std::vector<std::int64_t>& sizes) {
+        const std::size_t point = words.find('.');
+        const std::string name = words.substr(0, point);
+        arithmetic_ = point == std::string::npos ? Arithmetic::simt : arithmetic_named(words.substr(point + 1));
         const std::size_t wanted = name == "update" || name == "copy" ? 1 : name == "loss" || name == "gather" ? 2 : 3;
         if (sizes.size() != wanted) throw std::invalid_argument(name + " takes " + std::to_string(wanted) + " sizes");
         if (name == "forward") return forward(sizes[0], sizes[1], sizes[2]);
@@ -67,6 +72,28 @@ public:
     }
 
 private:
+    static Arithmetic arithmetic_named(const std::string& name) {
+        if (name == "tf32") return Arithmetic::tf32;
+        if (name == "bfloat16") return Arithmetic::bfloat16;
+        if (name == "bf16x6") return Arithmetic::bf16x6;
+        throw std::invalid_argument("no arithmetic " + name);
+    }
+
+    // The planes of an operand, where products read planes; its owner is among the operands, too.
+    struct PlanesOf {
+        Planes planes;
+        std::shared_ptr<DeviceArray<Bfloat16>> memory;
+    };
+    PlanesOf planes_of(const Matrix& matrix) {
+        const int count = plane_count(arithmetic_);
+        if (count == 0) return {};
+        const std::int64_t stride = (matrix.cols + 7) / 8 * 8;
+        const auto memory = std::make_shared<DeviceArray<Bfloat16>>(count * matrix.rows * stride);
+        const Planes planes{memory->data(), stride, matrix.rows * stride, count};
+        split({matrix.device(), matrix.rows, matrix.cols, matrix.cols, planes}, stream_);
+        return {planes, memory};
+    }
+
     MatrixPointer matrix(std::int64_t rows, std::int64_t cols) {
         return std::make_shared<Matrix>(rows, cols, random_, stream_);
     }
@@ -113,36 +140,70 @@ private:
 
     Operation forward(std::int64_t rows, std::int64_t in, std::int64_t out) {
         const auto x = matrix(rows, in), weight = matrix(out, in), y = matrix(rows, out);
-        const ForwardArgs args{
-            rows, in, out, x->device(), in, weight->device(), nullptr, Activation::linear, y->device(), nullptr, out};
-        const TileSize tile = tile_for(rows, out, limits_);
-        return checked(
-            product(rows, in, out, [this, args, tile] { dense_forward(args, tile, stream_); }, {x, weight, y}), *y,
-            [&](std::int64_t r, std::int64_t c) {
-                return sum(in, [&](std::int64_t k) { return x->at(r, k) * weight->at(c, k); });
-            });
+        const PlanesOf x_planes = planes_of(*x), weight_planes = planes_of(*weight);
+        const ForwardArgs args{rows,
+                               in,
+                               out,
+                               x->device(),
+                               in,
+                               weight->device(),
+                               nullptr,
+                               Activation::linear,
+                               y->device(),
+                               nullptr,
+                               out,
+                               x_planes.planes,
+                               weight_planes.planes};
+        const ProductPlan plan = product_plan(arithmetic_, rows, out, in, out, limits_);
+        return checked(product(rows, in, out, [this, args, plan] { dense_forward(args, plan, stream_); },
+                               {x, weight, y, x_planes.memory, weight_planes.memory}),
+                       *y, [&](std::int64_t r, std::int64_t c) {
+                           return sum(in, [&](std::int64_t k) { return x->at(r, k) * weight->at(c, k); });
+                       });
     }
 
     Operation input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out) {
         const auto dz = matrix(rows, out), weight = matrix(out, in), dx = matrix(rows, in);
-        const InputGradientArgs args{
-            rows, in, out, dz->device(), out, weight->device(), Activation::linear, nullptr, dx->device(), in};
-        const TileSize tile = tile_for(rows, in, limits_);
-        return checked(
-            product(rows, in, out, [this, args, tile] { dense_backward_input(args, tile, stream_); }, {dz, weight, dx}),
-            *dx, [&](std::int64_t r, std::int64_t c) {
-                return sum(out, [&](std::int64_t k) { return dz->at(r, k) * weight->at(k, c); });
-            });
+        const PlanesOf dz_planes = planes_of(*dz), weight_planes = planes_of(*weight);
+        const InputGradientArgs args{rows,
+                                     in,
+                                     out,
+                                     dz->device(),
+                                     out,
+                                     weight->device(),
+                                     Activation::linear,
+                                     nullptr,
+                                     dx->device(),
+                                     in,
+                                     dz_planes.planes,
+                                     weight_planes.planes};
+        const ProductPlan plan = product_plan(arithmetic_, rows, in, in, out, limits_);
+        return checked(product(rows, in, out, [this, args, plan] { dense_backward_input(args, plan, stream_); },
+                               {dz, weight, dx, dz_planes.memory, weight_planes.memory}),
+                       *dx, [&](std::int64_t r, std::int64_t c) {
+                           return sum(out, [&](std::int64_t k) { return dz->at(r, k) * weight->at(k, c); });
+                       });
     }
 
     Operation weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out) {
         const auto x = matrix(rows, in), dz = matrix(rows, out), dweight = matrix(out, in);
-        const WeightGradientArgs args{rows,         in,  out,   x->device(),       in,
-                                      dz->device(), out, false, dweight->device(), nullptr};
-        const TileSize tile = tile_for(out, in, limits_);
+        const PlanesOf x_planes = planes_of(*x), dz_planes = planes_of(*dz);
+        const WeightGradientArgs args{rows,
+                                      in,
+                                      out,
+                                      x->device(),
+                                      in,
+                                      dz->device(),
+                                      out,
+                                      false,
+                                      dweight->device(),
+                                      nullptr,
+                                      x_planes.planes,
+                                      dz_planes.planes};
+        const ProductPlan plan = product_plan(arithmetic_, out, in, in, out, limits_);
         return checked(
-            product(rows, in, out, [this, args, tile] { dense_backward_weight(args, tile, parts_, stream_); },
-                    {x, dz, dweight}),
+            product(rows, in, out, [this, args, plan] { dense_backward_weight(args, plan, parts_, stream_); },
+                    {x, dz, dweight, x_planes.memory, dz_planes.memory}),
             *dweight, [&](std::int64_t r, std::int64_t c) {
                 return sum(rows, [&](std::int64_t k) { return dz->at(k, r) * x->at(k, c); });
             });
@@ -153,11 +214,20 @@ private:
         const auto param = matrix(1, n), gradient = matrix(1, n), m = matrix(1, n), v = matrix(1, n);
         zero_async(m->device(), n, stream_);
         zero_async(v->device(), n, stream_);
-        const auto constants = math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10);
-        const UpdateArgs args{
-            Optimizer::adam, constants, 1.0F,    false, param->device(), gradient->device(), m->device(),
-            v->device(),     n,         nullptr, 0};
-        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v}};
+        const StepConstants constants{math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10), 1.0F,
+                                      1.0F};
+        const auto table = std::make_shared<DeviceArray<StepConstants>>(1);
+        copy_async(table->data(), &constants, 1, stream_);
+        stream_.synchronize();
+        const UpdateArgs args{Optimizer::adam,
+                              false,
+                              param->device(),
+                              gradient->device(),
+                              m->device(),
+                              v->device(),
+                              n,
+                              {nullptr, 1, table->data()}};
+        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v, table}};
     }
 
     // Squared error and its gradient.
@@ -216,6 +286,7 @@ private:
     }
 
     Limits limits_;
+    Arithmetic arithmetic_ = Arithmetic::simt;  // of the product that is made
     const Stream& stream_;
     PartBuffers parts_;
     std::minstd_rand random_{1};

@@ -25,6 +25,7 @@ def _model(case: Case, n_threads: int, device: str, epochs: int = 1, shuffle: bo
         n_threads=n_threads,
         random_state=0,
         device=device,
+        precision=case.precision,
         warm_start=True,  # fit goes on from these weights
     )
     return model.initialize(case.widths[0]).set_weights(case.weights())
@@ -58,6 +59,11 @@ class Contestant:
 
     def train(self) -> None:
         self.model.fit(self.data)
+
+    def plan(self) -> str:
+        core = self.model._model
+        assert core is not None
+        return core.last_plan
 
     @staticmethod
     def versions() -> dict[str, str]:

@@ -44,6 +44,13 @@ def compiled_steps(case: Case, count: int, mode: str | None = None) -> Any:
     def loss_of(params: Any, x: Any) -> Any:
         return network.LOSSES[case.loss](_forward(case, params, x, logits), x)
 
+    if case.precision == "bfloat16":
+        plain = loss_of
+
+        def loss_of(params: Any, x: Any) -> Any:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                return plain(params, x)
+
     gradients_and_loss = torch.func.grad_and_value(loss_of)
 
     def steps(params: Any, m: Any, v: Any, step_number: Any, data: Any, indices: Any, total: Any) -> None:

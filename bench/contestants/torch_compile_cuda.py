@@ -29,6 +29,7 @@ class Contestant:
     def __init__(self, case: Case, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
         torch.compiler.reset()  # the last case's graphs
+        gpu.set_precision(case)
         self.case = case
         self.data = torch.from_numpy(case.data()).to(gpu.DEVICE)
         self.first = [torch.from_numpy(w).to(gpu.DEVICE) for w in case.weights()]

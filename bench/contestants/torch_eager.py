@@ -49,7 +49,8 @@ class Contestant:
         total = torch.zeros((), device=self.device)
         for indices in order.split(self.case.batch):
             x = self.data[indices]
-            loss = self.loss(self.model(x), x)
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.case.precision == "bfloat16"):
+                loss = self.loss(self.model(x), x)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()

@@ -4,6 +4,8 @@ read once an epoch."""
 
 from __future__ import annotations
 
+from cases import Case
+
 from contestants import _torch_gpu as gpu
 from contestants import torch_eager
 
@@ -13,6 +15,10 @@ unavailable = gpu.unavailable
 
 class Contestant(torch_eager.Contestant):
     device = gpu.DEVICE
+
+    def __init__(self, case: Case, n_threads: int) -> None:
+        gpu.set_precision(case)
+        super().__init__(case, n_threads)
 
     def restart(self, epochs: int) -> None:
         super().restart(epochs)

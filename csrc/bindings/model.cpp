@@ -365,6 +365,8 @@ void register_model(py::module_& m) {
                                     const std::vector<double>& offset = core.calibration().offset;
                                     return offset.empty() ? std::nullopt : std::optional(offset.front());
                                 }));
+    model.def_property_readonly("last_plan", reader([](const Autoencoder& core) { return core.last_plan(); }),
+                                "How the device ran the last steps, in words.");
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
     model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),

@@ -35,6 +35,8 @@ public:
     const TrainingState& state() const { return state_; }
     const Scaling& scaling() const { return scaling_; }              // empty until something was trained on
     const Calibration& calibration() const { return calibration_; }  // likewise; of a detector alone
+    // How the device ran the last steps, in words; empty before the first.
+    std::string last_plan() const { return model_->last_plan(); }
 
     // Rows held back by configuration.validation_fraction, when no validation rows are given, are drawn from the seed.
     // The first training fits the scaling, to the rows that are trained on; later ones keep it.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "cpu/cpu.hpp"
@@ -69,6 +70,10 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const bool replicated =
         !split && thread_limit() >= ReplicaRunner::kThreads && rows_summed_first(network_, batch) < batch;
     const int threads = replicated ? ReplicaRunner::kThreads : threads_for(flops, thread_limit(), kStepFlopsPerThread);
+    last_plan_ = (replicated ? "fused, the weights in each thread, "
+                  : split    ? "split, "
+                             : "fused, ") +
+                 std::to_string(threads) + (threads == 1 ? " thread" : " threads");
     if (!workspace_ || !workspace_->has_room(piece, threads)) {
         workspace_.reset();
         workspace_ = std::make_unique<Workspace>(network_, piece, threads);

@@ -14,7 +14,7 @@
 #include "cuda/gemm_tile.cuh"
 #include "cuda/launch.hpp"
 #include "cuda/plan.hpp"
-#include "cuda/reduction.cuh"
+#include "cuda/row_sums.cuh"
 #include "math/scalar.hpp"
 
 namespace isthmus::cuda {
@@ -22,12 +22,11 @@ namespace isthmus::cuda {
 // Epilogue: start(m, n, valid, values) fills the sums that a run of outputs begins with, finish(m, n, valid, values)
 // takes them, both for the outputs (m, n) to (m, n + valid - 1).
 //
-// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, to sum_of_a(m), which may be null;
-// and the grid's z divides k into parts of part_k, which pass through put_part and add_part to the block that ends
-// last.
+// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, for sum_of_a(m), which may be null,
+// and finish_sum; and k may be divided into parts of part_k: see row_sums.cuh.
 template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
-    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+__device__ __forceinline__ void gemm_block(Operand a, Operand b, int m, int n, int k, const Epilogue& epilogue,
+                                           const PlaceInProduct& at) {
     using RowShare = Share<Shape::kThreadM, Shape::kM>;
     using ColumnShare = Share<Shape::kThreadN, Shape::kN>;
     constexpr int kSliceA = Shape::kK * (Shape::kM + kGap);
@@ -41,8 +40,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     const int lane = thread % 32;
     const int thread_m = warp / 2 * 4 + lane / 8;
     const int thread_n = warp % 2 * 8 + lane % 8;
-    const int first_m = static_cast<int>(blockIdx.x) * Shape::kM;
-    const int first_n = static_cast<int>(blockIdx.y) * Shape::kN;
+    const int first_m = static_cast<int>(at.x) * Shape::kM;
+    const int first_n = static_cast<int>(at.y) * Shape::kN;
 
     float sums[Shape::kThreadM][Shape::kThreadN];
     const auto for_each_run = [&](auto&& f) {
@@ -66,19 +65,14 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
 #pragma unroll
         for (int j = 0; j < Shape::kThreadN; ++j) sums[i][j] = 0.0F;
     }
-    const bool divided = Epilogue::kOverRows && gridDim.z > 1;
+    const bool divided = is_divided<Epilogue>(at);
     if (!divided) {
         for_each_run([&](int row, int column, int valid, auto& values) { epilogue.start(row, column, valid, values); });
     }
 
-    // The blocks of the first column add up a as well: it is in shared memory anyway.
-    float* sum_to = nullptr;
-    float sum_of_a = 0.0F;
+    SumOfRows<Epilogue> sum_of_a(epilogue, at, thread < Shape::kM && first_m + thread < m, first_m + thread);
     if constexpr (Epilogue::kOverRows) {
-        if (blockIdx.y == 0 && thread < Shape::kM && first_m + thread < m) sum_to = epilogue.sum_of_a(first_m + thread);
-        if (sum_to != nullptr && !divided) sum_of_a = epilogue.first_sum(sum_to);
-        const int first_k = static_cast<int>(blockIdx.z) * epilogue.part_k;
-        k = k - first_k < epilogue.part_k ? k - first_k : epilogue.part_k;
+        const int first_k = take_part(epilogue, at, k);
         a.data += first_k * (kA == Contiguous::k ? 1 : a.stride);
         b.data += first_k * (kB == Contiguous::k ? 1 : b.stride);
     }
@@ -112,9 +106,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
             }
         }
         if constexpr (Epilogue::kOverRows) {
-            if (sum_to != nullptr) {
+            if (sum_of_a.to != nullptr) {
 #pragma unroll
-                for (int step = 0; step < Shape::kK; ++step) sum_of_a += slice_a[step * (Shape::kM + kGap) + thread];
+                for (int step = 0; step < Shape::kK; ++step) {
+                    sum_of_a.sum += slice_a[step * (Shape::kM + kGap) + thread];
+                }
             }
         }
         buffer ^= 1;
@@ -126,47 +122,27 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     }
 
     if constexpr (Epilogue::kOverRows) {
-        if (divided) {
-            ISTHMUS_SHARED(unsigned, last, 1);
-            const auto part = static_cast<int>(blockIdx.z);
-            for_each_run([&](int row, int column, int valid, auto& values) {
-                epilogue.put_part(part, row, column, valid, values);
-            });
-            if (sum_to != nullptr) epilogue.put_bias_part(part, first_m + thread, sum_of_a);
-            if (!is_last_block(epilogue.arrived + blockIdx.x + gridDim.x * blockIdx.y, gridDim.z, last)) return;
-            const auto parts = static_cast<int>(gridDim.z);
-            for_each_run([&](int row, int column, int valid, auto& values) {
-                for (auto& value : values) value = 0.0F;
-                epilogue.start(row, column, valid, values);
-                for (int p = 0; p < parts; ++p) epilogue.add_part(p, row, column, valid, values);
-            });
-            if (sum_to != nullptr) sum_of_a = epilogue.sum_of_bias_parts(parts, first_m + thread, sum_to);
-        }
-        if (sum_to != nullptr) *sum_to = sum_of_a;
+        if (divided && !add_parts(epilogue, at, for_each_run, sum_of_a)) return;
+        if (sum_of_a.to != nullptr) epilogue.finish_sum(sum_of_a.to, sum_of_a.sum);
     }
     for_each_run([&](int row, int column, int valid, auto& values) { epilogue.finish(row, column, valid, values); });
 }
 
-// ---- launch -------------------------------------------------------------------------------------------------------
-
-template <class F>
-void with_tile(TileSize size, F&& f) {
-    switch (size) {
-        case TileSize::large: return f(LargeTile{});
-        case TileSize::medium: return f(MediumTile{});
-        case TileSize::small: return f(SmallTile{});
-    }
+template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
+    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+    gemm_block<Shape, kA, kB>(a, b, m, n, k, epilogue, place_in_grid());
 }
 
-// m runs along the grid's x, which has no limit that matters; `parts` of k along its z.
+// ---- launch -------------------------------------------------------------------------------------------------------
+
 template <Contiguous kA, Contiguous kB, class Epilogue>
 void launch_gemm(TileSize size, const Operand& a, const Operand& b, std::int64_t m, std::int64_t n, std::int64_t k,
                  const Epilogue& epilogue, cudaStream_t stream, std::int64_t parts = 1) {
-    with_tile(size, [&](auto shape) {
+    with_tile<LargeTile, MediumTile, SmallTile>(size, [&](auto shape) {
         using Shape = decltype(shape);
-        const dim3 grid(static_cast<unsigned>((m + Shape::kM - 1) / Shape::kM),
-                        static_cast<unsigned>((n + Shape::kN - 1) / Shape::kN), static_cast<unsigned>(parts));
-        launch(gemm<Shape, kA, kB, Epilogue>, grid, dim3(Shape::kThreads), 0, stream, a, b, m, n, k, epilogue);
+        launch(gemm<Shape, kA, kB, Epilogue>, tile_grid<Shape>(m, n, parts), dim3(Shape::kThreads), 0, stream, a, b, m,
+               n, k, epilogue);
     });
 }
 

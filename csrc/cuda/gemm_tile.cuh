@@ -6,12 +6,14 @@
 #include <cstdint>
 
 #include "cuda/launch.hpp"
+#include "cuda/plan.hpp"
+#include "math/host_device.hpp"
 
 namespace isthmus::cuda {
 
 // A matrix as its owner stores it, row by row. aligned: every row begins at a multiple of 16 bytes.
 struct Operand {
-    Operand(const float* matrix, std::int64_t row_stride)
+    ISTHMUS_HD Operand(const float* matrix, std::int64_t row_stride)
         : data(matrix),
           stride(row_stride),
           aligned(reinterpret_cast<std::uintptr_t>(matrix) % 16 == 0 && row_stride % 4 == 0) {}
@@ -32,6 +34,22 @@ struct Tile {
 using LargeTile = Tile<128, 128, 8, 8, 8>;
 using MediumTile = Tile<64, 64, 16, 4, 4>;
 using SmallTile = Tile<32, 32, 16, 4, 2>;
+
+template <class Large, class Medium, class Small, class F>
+void with_tile(TileSize size, F&& f) {
+    switch (size) {
+        case TileSize::large: return f(Large{});
+        case TileSize::medium: return f(Medium{});
+        case TileSize::small: return f(Small{});
+    }
+}
+
+// A block for each tile: m runs along the grid's x, which has no limit that matters; `parts` of k along its z.
+template <class Shape>
+dim3 tile_grid(std::int64_t m, std::int64_t n, std::int64_t parts) {
+    return {static_cast<unsigned>((m + Shape::kM - 1) / Shape::kM),
+            static_cast<unsigned>((n + Shape::kN - 1) / Shape::kN), static_cast<unsigned>(parts)};
+}
 
 // Which of the two indices of an operand is contiguous.
 enum class Contiguous { k, other };

@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "cuda/feed.hpp"
+#include "cuda/few_rows.hpp"
+#include "cuda/few_rows_plan.hpp"
 #include "cuda/passes.hpp"
 #include "cuda/transfer.hpp"
 
@@ -101,24 +103,72 @@ void unpack(const float* from, std::int64_t stride, MutableMatrixView to, std::i
 // output, in ping or pong.
 const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
                         const float* x, std::int64_t count, Lane& lane) {
-    const std::int64_t size = count * inference.network.widest_stride();
-    lane.ping.grow(size);
-    lane.pong.grow(size);
+    const Network& network = inference.network;
+    const int planes = plane_count(network.arithmetic());
+    lane.ping.grow(count * network.widest_stride());
+    lane.pong.grow(count * network.widest_stride());
     float* y = lane.ping.data();
     float* other = lane.pong.data();
+    LayerMatrix input{const_cast<float*>(x)};  // which nobody writes to
+    if (planes > 0) {
+        const std::int64_t size = planes * count * plane_stride(network.widest_stride());
+        lane.planes.grow(size);
+        lane.other.grow(size);
+    }
+    Bfloat16* y_planes = lane.planes.data();
+    Bfloat16* other_planes = lane.other.data();
+    // The next matrix of planes of a width.
+    const auto take = [&](std::int64_t width) {
+        const Planes taken{y_planes, plane_stride(width), count * plane_stride(width), planes};
+        std::swap(y_planes, other_planes);
+        return taken;
+    };
+    if (planes > 0) {
+        const Layer& first = network.layers()[first_op];
+        input.planes = take(first.in);
+        split({x, count, first.in, first.in_stride(), input.planes}, lane.stream);
+    }
     for (std::size_t i = first_op; i < last_op; ++i) {
-        const Layer& layer = inference.network.layers()[i];
-        run_layer(layer, training ? layer.training_activation : layer.activation, inference.params, count, x, y,
-                  nullptr, inference.limits, lane.stream);
-        x = y;
+        const Layer& layer = network.layers()[i];
+        LayerMatrix output{y};
+        if (planes > 0 && i + 1 < last_op) output = {nullptr, take(layer.out)};
+        run_layer(network, i, training ? layer.training_activation : layer.activation, inference.weights, count, input,
+                  output, nullptr, inference.limits, lane.stream);
+        input = output;
         std::swap(y, other);
     }
-    return x;
+    return input.floats;
+}
+
+// All at once, from and to pinned memory.
+bool run_few(const Inference& inference, const RowBlockLayout& layout, MatrixView rows, MutableMatrixView out) {
+    TwoLanes lanes(inference.pool, false);
+    const std::int64_t in_stride = row_stride(rows.cols);
+    const std::int64_t out_stride = row_stride(out.cols);
+    bool finite = true;
+    lanes.for_each_block(
+        rows.rows, rows.rows,
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            lane.packed.grow(count * (in_stride + out_stride));
+            finite = pack_finite(rows, first, count, in_stride, lane.packed.data());
+            run_few_rows(
+                {layout, inference.weights.params, lane.packed.data(), lane.packed.data() + count * in_stride, count},
+                lane.stream);
+        },
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            unpack(lane.packed.data() + count * in_stride, out_stride, out, first, count);
+        });
+    return finite;
 }
 
 }  // namespace
 
 bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    if (rows.rows <= kFewRows) {
+        if (const auto layout = few_rows_layout(network, first_op, last_op, limits)) {
+            return run_few(*this, *layout, rows, out);
+        }
+    }
     const std::int64_t in_stride = row_stride(rows.cols);
     const std::int64_t out_stride = row_stride(out.cols);
     const std::int64_t block = block_rows(network.widest_stride());

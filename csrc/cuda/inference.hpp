@@ -14,6 +14,7 @@
 #include "cuda/network.hpp"
 #include "cuda/plan.hpp"
 #include "cuda/stream.hpp"
+#include "cuda/weight_planes.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus::cuda {
@@ -24,7 +25,8 @@ struct Lane {
     PinnedArray<float> packed;  // rows to the device, and results back
     PinnedArray<double> row_errors;
     DeviceArray<float> input, target;
-    DeviceArray<float> ping, pong;  // a layer's input and output, in turn
+    DeviceArray<float> ping, pong;        // a layer's input and output, in turn
+    DeviceArray<Bfloat16> planes, other;  // the same as planes
     DeviceArray<float> values;
     DeviceArray<double> errors;
 };
@@ -43,7 +45,7 @@ private:
 struct Inference {
     const Network& network;
     const Limits& limits;
-    const float* params;
+    Weights weights;
     LanePool& pool;
 
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const;

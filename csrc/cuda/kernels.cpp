@@ -12,15 +12,8 @@
 #include "cuda/products.hpp"
 #include "cuda/stream.hpp"
 #include "cuda/transfer.hpp"
-#include "math/names.hpp"
 
 namespace isthmus::cuda {
-
-void check_precision(Precision precision) {
-    if (precision == Precision::float32) return;
-    throw Error(ErrorKind::runtime,
-                "precision is '" + std::string(math::name(precision)) + "'; CUDA devices compute in float32");
-}
 
 namespace {
 
@@ -38,9 +31,30 @@ struct Matrix {
 // One call: its device, stream and way up and down.
 class Call {
 public:
-    Call(int ordinal, const CompileOptions& options) : device_((check_precision(options.precision), ordinal)) {}
+    Call(int ordinal, const Limits& limits, const CompileOptions& options)
+        : device_((check_precision(options.precision, limits, "cuda:" + std::to_string(ordinal)), ordinal)),
+          limits_(limits),
+          arithmetic_(arithmetic_of(options.precision, limits)) {}
 
     operator cudaStream_t() const { return stream_; }
+
+    // Of a product of a layer with these widths.
+    ProductPlan plan(const Matrix& result, std::int64_t in, std::int64_t out) const {
+        return product_plan(arithmetic_, result.rows, result.cols, in, out, limits_);
+    }
+    PartBuffers part_buffers(std::int64_t in, std::int64_t out) const {
+        return {stream_, takes_wgmma(arithmetic_, in, out, limits_)};
+    }
+    // An operand's planes, where products read planes; this call keeps them.
+    Planes planes(const Matrix& matrix) {
+        const int count = plane_count(arithmetic_);
+        if (count == 0) return {};
+        const std::int64_t stride = plane_stride(matrix.cols);
+        const auto& memory = planes_.emplace_back(count * matrix.rows * stride);
+        const Planes planes{memory.data(), stride, matrix.rows * stride, count};
+        split({matrix.data(), matrix.rows, matrix.cols, matrix.stride, planes}, stream_);
+        return planes;
+    }
 
     // Rows as long as the columns with `tight`, as a weight has them; else those of the device's own matrices.
     Matrix bring(MatrixView host, bool tight = false) {
@@ -74,6 +88,9 @@ public:
 
 private:
     OnDevice device_;
+    Limits limits_;
+    Arithmetic arithmetic_;
+    std::vector<DeviceArray<Bfloat16>> planes_;
     Stream stream_;
     PinnedPair<float> pinned_;
     Drain drain_{stream_};
@@ -83,47 +100,49 @@ private:
 
 void CudaKernels::dense_forward(MatrixView x, MatrixView weight, const float* bias, Activation activation,
                                 MutableMatrixView y, const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_x = call.bring(x);
     const Matrix on_weight = call.bring(weight, true);
     const Matrix on_bias = bias != nullptr ? call.bring(bias, weight.rows) : Matrix(0, 0, 0);
     const Matrix on_y = Call::make(y.rows, y.cols);
     cuda::dense_forward({x.rows, weight.cols, weight.rows, on_x.data(), on_x.stride, on_weight.data(), on_bias.data(),
-                         activation, on_y.data(), nullptr, on_y.stride},
-                        tile_for(y.rows, y.cols, limits_()), call);
+                         activation, on_y.data(), nullptr, on_y.stride, call.planes(on_x), call.planes(on_weight)},
+                        call.plan(on_y, weight.cols, weight.rows), call);
     call.take(on_y, y);
 }
 
 void CudaKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableMatrixView dx,
                                        const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_dz = call.bring(dz);
     const Matrix on_weight = call.bring(weight, true);
     const Matrix on_dx = Call::make(dx.rows, dx.cols);
-    cuda::dense_backward_input({dz.rows, weight.cols, weight.rows, on_dz.data(), on_dz.stride, on_weight.data(),
-                                Activation::linear, nullptr, on_dx.data(), on_dx.stride},
-                               tile_for(dx.rows, dx.cols, limits_()), call);
+    cuda::dense_backward_input(
+        {dz.rows, weight.cols, weight.rows, on_dz.data(), on_dz.stride, on_weight.data(), Activation::linear, nullptr,
+         on_dx.data(), on_dx.stride, call.planes(on_dz), call.planes(on_weight)},
+        call.plan(on_dx, weight.cols, weight.rows), call);
     call.take(on_dx, dx);
 }
 
 void CudaKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
                                         const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_x = call.bring(x);
     const Matrix on_dz = call.bring(dz);
     const Matrix on_dweight = Call::make(dweight.rows, dweight.cols, true);
     const Matrix on_dbias = Call::make(1, dz.cols);
-    const PartBuffers parts(call);
-    cuda::dense_backward_weight({x.rows, x.cols, dz.cols, on_x.data(), on_x.stride, on_dz.data(), on_dz.stride, false,
-                                 on_dweight.data(), dbias != nullptr ? on_dbias.data() : nullptr},
-                                tile_for(dweight.rows, dweight.cols, limits_()), parts, call);
+    const PartBuffers parts = call.part_buffers(x.cols, dz.cols);
+    cuda::dense_backward_weight(
+        {x.rows, x.cols, dz.cols, on_x.data(), on_x.stride, on_dz.data(), on_dz.stride, false, on_dweight.data(),
+         dbias != nullptr ? on_dbias.data() : nullptr, call.planes(on_x), call.planes(on_dz)},
+        call.plan(on_dweight, x.cols, dz.cols), parts, call);
     call.take(on_dweight, dweight);
     if (dbias != nullptr) call.take(on_dbias, dbias, dz.cols);
 }
 
 void CudaKernels::activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
                                      const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_z = call.bring(z);
     const Matrix on_y = Call::make(y.rows, y.cols);
     cuda::activation_forward(activation, z.rows * on_z.stride, on_z.data(), on_y.data(), call);
@@ -132,7 +151,7 @@ void CudaKernels::activation_forward(MatrixView z, Activation activation, Mutabl
 
 void CudaKernels::activation_backward(MatrixView z, MatrixView dy, Activation activation, MutableMatrixView dz,
                                       const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_z = call.bring(z);
     const Matrix on_dy = call.bring(dy);
     const Matrix on_dz = Call::make(dz.rows, dz.cols);
@@ -142,7 +161,7 @@ void CudaKernels::activation_backward(MatrixView z, MatrixView dy, Activation ac
 
 double CudaKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatrixView dy,
                          const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const Matrix on_y = call.bring(y);
     const Matrix on_target = call.bring(target);
     const Matrix on_dy = Call::make(y.rows, y.cols);
@@ -174,7 +193,7 @@ double CudaKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatr
 void CudaKernels::update(const UpdateRule& rule, double learning_rate, std::int64_t step, float* param,
                          const float* gradient, float* m, float* v, std::int64_t n,
                          const CompileOptions& options) const {
-    Call call(ordinal_, options);
+    Call call(ordinal_, limits_(), options);
     const auto bring = [&](const float* host) { return host != nullptr ? call.bring(host, n) : Matrix(0, 0, 0); };
     const Matrix on_param = bring(param);
     const Matrix on_gradient = bring(gradient);
@@ -182,8 +201,17 @@ void CudaKernels::update(const UpdateRule& rule, double learning_rate, std::int6
     const Matrix on_v = bring(v);
     const auto constants = math::make_constants(rule.optimizer, learning_rate, rule.beta_1, rule.beta_2, rule.epsilon,
                                                 rule.momentum, rule.weight_decay, step);
-    cuda::update({rule.optimizer, constants, 1.0F, false, on_param.data(), on_gradient.data(), on_m.data(), on_v.data(),
-                  on_param.stride, nullptr, 0},
+    const StepConstants step_constants{constants, 1.0F, 1.0F};
+    const DeviceArray<StepConstants> on_constants(1);
+    copy_async(on_constants.data(), &step_constants, 1, call);
+    cuda::update({rule.optimizer,
+                  false,
+                  on_param.data(),
+                  on_gradient.data(),
+                  on_m.data(),
+                  on_v.data(),
+                  on_param.stride,
+                  {nullptr, 1, on_constants.data()}},
                  call);
     for (const auto& [matrix, host] : {std::pair{&on_param, param}, {&on_m, m}, {&on_v, v}}) {
         if (host != nullptr) call.take(*matrix, host, n);

@@ -10,9 +10,6 @@
 
 namespace isthmus::cuda {
 
-// Throws Error(runtime) for what the device does not compute in.
-void check_precision(Precision precision);
-
 class CudaKernels final : public Kernels {
 public:
     CudaKernels(int ordinal, std::function<Limits()> limits) : ordinal_(ordinal), limits_(std::move(limits)) {}

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "cuda/buffer.hpp"
 #include "cuda/inference.hpp"
@@ -20,7 +21,7 @@ namespace isthmus::cuda {
 
 class CudaModel final : public Model {
 public:
-    CudaModel(int ordinal, const Limits& limits, const Program& program);
+    CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic);
     ~CudaModel() override;
 
     void write(const Tensors& tensors) override;
@@ -30,6 +31,7 @@ public:
     std::shared_ptr<const void> hold(const RowSource& source) const override;
     Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                  Stop& stop) override;
+    std::string last_plan() const override { return last_plan_; }
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
     void row_errors(const RowSource& source, std::span<double> errors,
@@ -40,8 +42,8 @@ private:
     std::int64_t state_size() const { return 3 * network_.flat_size(); }
     Parameters parameters() const;
     Inference inference() const;
-    Totals train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held, std::int64_t first,
-                              const StepRange& range, const UpdateRule& rule, Stop& stop);
+    Totals train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,
+                              std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
     Limits limits_;
@@ -49,9 +51,11 @@ private:
     Stream stream_;
     DeviceArray<float> state_;
     DeviceArray<float> kept_;
+    WeightPlanes planes_;
     std::unique_ptr<RangeBuffers> range_buffers_;  // the last train's
     std::unique_ptr<Workspace> workspace_;         // likewise
     std::unique_ptr<OneBlockBuffers> one_block_buffers_;
+    std::string last_plan_;
     mutable std::mutex holding_;  // of what brings rows to be held
     mutable PinnedPair<float> pinned_;
     mutable LanePool lanes_;

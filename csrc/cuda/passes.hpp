@@ -12,20 +12,32 @@
 #include "cuda/network.hpp"
 #include "cuda/plan.hpp"
 #include "cuda/products.hpp"
+#include "cuda/weight_planes.hpp"
 
 namespace isthmus::cuda {
 
+// A matrix as floats of the layer's stride, as planes, or as both.
+struct LayerMatrix {
+    float* floats = nullptr;
+    Planes planes = {};
+};
+
 // The matrices of a piece of `rows` rows while training: the input x, and y and dz of every layer. Where a derivative
-// needs z, z waits in dz.
+// needs z, z waits in the floats of dz.
+//
+// Where products read planes, x and dz have no floats of their own, and the output has no planes.
 struct Workspace {
-    Workspace(const Network& network, std::int64_t rows, cudaStream_t stream);
+    Workspace(const Network& network, const Limits& limits, std::int64_t rows, cudaStream_t stream);
 
     std::int64_t rows;
-    float* x = nullptr;
-    std::vector<float*> y;
-    std::vector<float*> dz;
+    LayerMatrix x;
+    std::vector<LayerMatrix> y;
+    std::vector<LayerMatrix> dz;
     DeviceArray<double> errors;
     PartBuffers parts;
+
+    // dz in floats, unless it is planes.
+    float* dz_floats(std::size_t layer) const { return dz[layer].planes.data != nullptr ? nullptr : dz[layer].floats; }
 
 private:
     DeviceArray<float> memory_;
@@ -36,7 +48,7 @@ struct BatchGradient {
     const Network& network;
     const Limits& limits;
     const Workspace& work;
-    const float* params;
+    Weights weights;
     float* gradient;
     Progress* progress;
     cudaStream_t stream;
@@ -46,7 +58,6 @@ struct BatchGradient {
         BatchRows rows;
         std::int64_t count;
         Noise noise;
-        std::int64_t step;
         bool opens, closes;
     };
     // Returns once the kernels that read piece.rows are queued; `backward` queues the rest.
@@ -54,8 +65,8 @@ struct BatchGradient {
     void backward(const Piece& piece) const;
 };
 
-// One layer with its bias and `activation`, from and to matrices of the layer's strides. z may be null.
-void run_layer(const Layer& layer, Activation activation, const float* params, std::int64_t rows, const float* x,
-               float* y, float* z, const Limits& limits, cudaStream_t stream);
+// Layer i with its bias and `activation`. z may be null.
+void run_layer(const Network& network, std::size_t i, Activation activation, const Weights& weights, std::int64_t rows,
+               const LayerMatrix& x, const LayerMatrix& y, float* z, const Limits& limits, cudaStream_t stream);
 
 }  // namespace isthmus::cuda

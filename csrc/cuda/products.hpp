@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three products of a dense layer, queued on a stream. All pointers are to device memory.
+//
+// Where the plan's arithmetic wants planes, operands are read from those, and their floats may be null; a result goes
+// to the floats, the planes or both, as they are given.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +10,8 @@
 #include <cstdint>
 
 #include "cuda/buffer.hpp"
-#include "cuda/plan.hpp"
+#include "cuda/planes.hpp"
+#include "cuda/product_plan.hpp"
 #include "cuda/stream.hpp"
 #include "isthmus/types.hpp"
 
@@ -25,8 +29,9 @@ struct ForwardArgs {
     float* y;
     float* z;
     std::int64_t y_stride;
+    Planes x_planes = {}, weight_planes = {}, y_planes = {};
 };
-void dense_forward(const ForwardArgs& args, TileSize tile, cudaStream_t stream);
+void dense_forward(const ForwardArgs& args, const ProductPlan& plan, cudaStream_t stream);
 
 // dx = (dz @ weight) * act'(kept); dz (rows, out), dx (rows, in). kept is y or z of the layer below, of the stride of
 // dx; it may be dx itself, and is not read for the linear activation.
@@ -39,15 +44,20 @@ struct InputGradientArgs {
     const float* kept;
     float* dx;
     std::int64_t dx_stride;
+    Planes dz_planes = {}, weight_planes = {}, dx_planes = {};
 };
-void dense_backward_input(const InputGradientArgs& args, TileSize tile, cudaStream_t stream);
+void dense_backward_input(const InputGradientArgs& args, const ProductPlan& plan, cudaStream_t stream);
 
-// What the parts of a weight gradient pass through: see row_parts. One product at a time.
+// What the parts of a weight gradient pass through: see row_parts. So many products at a time.
 struct PartBuffers {
-    explicit PartBuffers(cudaStream_t stream)
-        : sums(kPartFloats), bias_sums(kBiasPartFloats), blocks_arrived(kPartBlocks) {
-        zero_async(blocks_arrived.data(), kPartBlocks, stream);
+    // Of so many products at a time. `wgmma`: also for the larger ones of wgmma_row_parts.
+    PartBuffers(cudaStream_t stream, bool wgmma, std::int64_t products = 1)
+        : sums(products * (wgmma ? kWgmmaPartFloats : kPartFloats)),
+          bias_sums(products * (wgmma ? kWgmmaBiasPartFloats : kBiasPartFloats)),
+          blocks_arrived(products * kPartBlocks) {
+        zero_async(blocks_arrived.data(), blocks_arrived.size(), stream);
     }
+    static_assert(kWgmmaPartCounters <= kPartBlocks);
     DeviceArray<float> sums, bias_sums;
     DeviceArray<unsigned> blocks_arrived;  // all 0 between two products
 };
@@ -62,8 +72,9 @@ struct WeightGradientArgs {
     bool accumulate;
     float* dweight;
     float* dbias;
+    Planes x_planes = {}, dz_planes = {};
 };
-void dense_backward_weight(const WeightGradientArgs& args, TileSize tile, const PartBuffers& parts,
+void dense_backward_weight(const WeightGradientArgs& args, const ProductPlan& plan, const PartBuffers& parts,
                            cudaStream_t stream);
 
 }  // namespace isthmus::cuda

@@ -82,9 +82,9 @@ class Autoencoder(Views, Exports):
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
-    precision : {"float32", "bfloat16"}
-        ``"bfloat16"`` rounds the operands of the layers' products; sums and all else stay float32. What the device
-        cannot do is an error.
+    precision : {"float32", "tf32", "bfloat16"}
+        ``"tf32"`` (GPUs) and ``"bfloat16"`` (GPUs, and CPUs with AMX or AVX512-BF16) round the operands of the layers'
+        products, to 11 and 8 binary digits; sums and all else stay float32. What the device cannot do is an error.
     n_threads : int, optional
         None: what the machine and the environment allow. Never changes a result.
     random_state : int, numpy.random.RandomState or numpy.random.Generator, optional
@@ -92,7 +92,8 @@ class Autoencoder(Views, Exports):
     warm_start : bool
         `fit` goes on from the weights, moments and epochs of the fit before.
     verbose : {0, 1, 2}
-        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch.
+        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch, after one that says on
+        which device and how the steps are run.
 
     Attributes
     ----------

@@ -97,6 +97,11 @@ class Model:
     def interrupted(self) -> bool:
         ...
     @property
+    def last_plan(self) -> str:
+        """
+        How the device ran the last steps, in words.
+        """
+    @property
     def loss(self) -> float | None:
         ...
     @property

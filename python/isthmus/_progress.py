@@ -12,11 +12,21 @@ from typing import Any
 class Lines:
     """One line an epoch."""
 
+    def begin(self, how: str) -> None:
+        pass
+
     def show(self, info: dict[str, Any]) -> None:
         print(line(info), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
+
+
+class LinesAndPlan(Lines):
+    """Before them one that says on which device and how the steps are run."""
+
+    def begin(self, how: str) -> None:
+        print(how, file=sys.stderr, flush=True)
 
 
 class Bar:
@@ -25,6 +35,9 @@ class Bar:
     def __init__(self, tqdm: Any) -> None:
         self._tqdm = tqdm
         self._bar: Any = None
+
+    def begin(self, how: str) -> None:
+        pass
 
     def show(self, info: dict[str, Any]) -> None:
         if self._bar is None:  # epochs done before, with warm_start, are not part of this fit
@@ -38,11 +51,14 @@ class Bar:
 
 
 class Log:
-    """A line an epoch at DEBUG; at INFO one when the training ends, however it ends."""
+    """How the steps are run and a line an epoch at DEBUG; at INFO one when the training ends, however it ends."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
         self._last: dict[str, Any] | None = None
+
+    def begin(self, how: str) -> None:
+        self._logger.debug("%s", how)
 
     def show(self, info: dict[str, Any]) -> None:
         self._last = info
@@ -67,8 +83,8 @@ def describe(info: dict[str, Any]) -> str:
 
 
 def displays(verbose: int) -> list[Lines | Bar | Log]:
-    """For ``verbose`` 0: nothing. 1: a bar where tqdm is installed, lines otherwise. 2: lines. And the logger, where
-    somebody listens."""
+    """For ``verbose`` 0: nothing. 1: a bar where tqdm is installed, lines otherwise. 2: lines, and how the steps are
+    run. And the logger, where somebody listens."""
     shown: list[Lines | Bar | Log] = []
     if verbose == 1:
         try:
@@ -78,7 +94,7 @@ def displays(verbose: int) -> list[Lines | Bar | Log]:
         else:
             shown.append(Bar(tqdm))
     elif verbose > 1:
-        shown.append(Lines())
+        shown.append(LinesAndPlan())
     logging = sys.modules.get("logging")  # who never imported it does not listen
     if logging is not None and logging.getLogger("isthmus").isEnabledFor(logging.INFO):
         shown.append(Log(logging.getLogger("isthmus")))

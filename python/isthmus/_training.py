@@ -93,11 +93,16 @@ def watched(
     if not shown and not callbacks:
         yield None
         return
+    begun = False
 
     def on_epoch_end(info: dict[str, Any]) -> bool:
+        nonlocal begun
         estimator._model = core
         for display in shown:
+            if not begun:
+                display.begin(f"{core.device}: {core.last_plan}")
             display.show(info)
+        begun = True
         answers = [callback(estimator, dict(info)) for callback in callbacks]
         return any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
 

@@ -3,8 +3,8 @@
 
 Letters: x (n, in), weight (out, in), bias (out,); z = x @ weight.T + bias and y = activation(z), both (n, out); a
 gradient is ``d`` + name. Everything is float32, but for the operands of the dense products where ``precision`` is
-``"bfloat16"``: those are rounded to it, and summed in float32. Other input is converted as everywhere in the package,
-but NaN and infinities go through.
+``"tf32"`` or ``"bfloat16"``: those are rounded to it, and summed in float32. Other input is converted as everywhere in
+the package, but NaN and infinities go through.
 
 All functions take ``device`` (None: the CPU; for a GPU the arrays go there and back), ``precision``, ``n_threads``
 (None: what the machine allows; it never changes a bit) and, where they return an array, ``out``: a float32 array of the

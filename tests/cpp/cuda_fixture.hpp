@@ -83,8 +83,8 @@ struct Result {
 };
 
 inline Result train(const Device& device, const Program& program, const RowSource& source, const StepRange& range,
-                    const UpdateRule& rule = {}) {
-    const auto model = device.compile(program, {});
+                    const UpdateRule& rule = {}, const CompileOptions& options = {}) {
+    const auto model = device.compile(program, options);
     model->write({initial_weights(program, 7), {}, {}});
     Never never;
     Result result;

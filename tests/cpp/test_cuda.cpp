@@ -4,7 +4,6 @@
 // are promised, and what happens when memory is short. The emulated device is given 16 MB, so that little is much.
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -14,7 +13,7 @@
 #include "check.hpp"
 #include "core/evaluation.hpp"
 #include "cuda/plan.hpp"
-#include "cuda_fixture.hpp"
+#include "cuda_products.hpp"
 #include "math/names.hpp"
 
 using namespace fixture;
@@ -22,66 +21,6 @@ using namespace fixture;
 namespace {
 
 const int kLayerByLayer = setenv("ISTHMUS_CUDA_PLAN", "layers", 1);
-
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-template <class F>
-void for_each_tile(F&& f) {
-    for (const char* name : {"large", "medium", "small"}) {
-        const Variable tile("ISTHMUS_CUDA_TILE", name);
-        f();
-    }
-}
-
-// A matrix whose rows are further apart than they are wide; what is between them must not be written.
-struct Matrix {
-    Matrix(std::int64_t r, std::int64_t c) : values(static_cast<std::size_t>(r * (c + 3)), kNaN), rows(r), cols(c) {}
-    float& at(std::int64_t r, std::int64_t c) { return values[static_cast<std::size_t>(r * (cols + 3) + c)]; }
-    MutableMatrixView view() { return {values.data(), rows, cols, cols + 3}; }
-    bool gaps_untouched() {
-        for (std::int64_t r = 0; r < rows; ++r) {
-            for (std::int64_t c = cols; c < cols + 3; ++c) {
-                if (!std::isnan(values[static_cast<std::size_t>(r * (cols + 3) + c)])) return false;
-            }
-        }
-        return true;
-    }
-
-    std::vector<float> values;
-    std::int64_t rows, cols;
-};
-
-Matrix integers(std::int64_t rows, std::int64_t cols, int salt) {
-    Matrix m(rows, cols);
-    for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t c = 0; c < cols; ++c) {
-            m.at(r, c) = static_cast<float>((r * 7 + c * 13 + salt * 5 + r * c) % 9 - 4);
-        }
-    }
-    return m;
-}
-
-Matrix uniform_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-    Matrix m(rows, cols);
-    const std::vector<float> values = uniform(rows * cols, seed, -3.0, 3.0);
-    for (std::int64_t i = 0; i < rows * cols; ++i) m.at(i / cols, i % cols) = values[static_cast<std::size_t>(i)];
-    return m;
-}
-
-// Around every tile and slice of k, aligned rows and others, and so many rows that a gradient sums them in parts.
-const std::vector<std::vector<std::int64_t>> kShapes = {
-    {1, 1, 1},    {1, 4, 8},     {3, 5, 7},     {8, 8, 4},    {16, 15, 17},  {31, 33, 32},
-    {32, 16, 32}, {33, 17, 31},  {64, 64, 64},  {65, 63, 66}, {127, 9, 129}, {128, 24, 128},
-    {130, 40, 5}, {7, 131, 140}, {200, 33, 70}, {1000, 3, 5}, {8200, 2, 1},
-};
-
-std::vector<float> values_of(Matrix& m) {
-    std::vector<float> values;
-    for (std::int64_t r = 0; r < m.rows; ++r) {
-        for (std::int64_t c = 0; c < m.cols; ++c) values.push_back(m.at(r, c));
-    }
-    return values;
-}
 
 }  // namespace
 
@@ -113,45 +52,8 @@ TEST(tiles_fill_the_device) {
 }
 
 TEST(products_are_exact_on_integers) {
-    const Kernels& kernels = gpu().kernels();
-    for_each_tile([&] {
-        for (const auto& shape : kShapes) {
-            const std::int64_t n = shape[0], in = shape[1], out = shape[2];
-            Matrix x = integers(n, in, 1);
-            Matrix w = integers(out, in, 2);
-            Matrix dz = integers(n, out, 3);
-            const std::vector<float> bias = integers(1, out, 4).values;
-            Matrix y(n, out), dx(n, in), dw(out, in);
-            std::vector<float> db(static_cast<std::size_t>(out), kNaN);
-            kernels.dense_forward(x.view(), w.view(), bias.data(), Activation::linear, y.view(), {});
-            kernels.dense_backward_input(dz.view(), w.view(), dx.view(), {});
-            kernels.dense_backward_weight(x.view(), dz.view(), dw.view(), db.data(), {});
-            bool right = y.gaps_untouched() && dx.gaps_untouched() && dw.gaps_untouched();
-            for (std::int64_t r = 0; r < n; ++r) {
-                for (std::int64_t o = 0; o < out; ++o) {
-                    float sum = bias[static_cast<std::size_t>(o)];
-                    for (std::int64_t i = 0; i < in; ++i) sum += x.at(r, i) * w.at(o, i);
-                    right &= y.at(r, o) == sum;
-                }
-                for (std::int64_t i = 0; i < in; ++i) {
-                    float sum = 0.0F;
-                    for (std::int64_t o = 0; o < out; ++o) sum += dz.at(r, o) * w.at(o, i);
-                    right &= dx.at(r, i) == sum;
-                }
-            }
-            for (std::int64_t o = 0; o < out; ++o) {
-                float bias_sum = 0.0F;
-                for (std::int64_t r = 0; r < n; ++r) bias_sum += dz.at(r, o);
-                right &= db[static_cast<std::size_t>(o)] == bias_sum;
-                for (std::int64_t i = 0; i < in; ++i) {
-                    float sum = 0.0F;
-                    for (std::int64_t r = 0; r < n; ++r) sum += dz.at(r, o) * x.at(r, i);
-                    right &= dw.at(o, i) == sum;
-                }
-            }
-            if (!right) std::printf("n %d, in %d, out %d\n", int(n), int(in), int(out));
-            CHECK(right);
-        }
+    for_each_tile([] {
+        for (const ProductShape& shape : kProductShapes) CHECK(exact_on_integers(gpu().kernels(), shape, {}));
     });
 }
 
@@ -206,15 +108,6 @@ TEST(single_kernels_are_those_of_the_cpu) {
         };
         CHECK(relative_error(updated(found), updated(expected)) < 1e-6);
     }
-}
-
-TEST(other_precisions_are_refused) {
-    CompileOptions options;
-    options.precision = Precision::bfloat16;
-    const Program program = build_program(small_configuration(), 5);
-    CHECK_THROWS(gpu().compile(program, options), ErrorKind::runtime);
-    Matrix x = integers(2, 2, 1);
-    CHECK_THROWS(gpu().kernels().activation_forward(x.view(), Activation::relu, x.view(), options), ErrorKind::runtime);
 }
 
 TEST(fifty_steps_are_those_of_the_cpu) {

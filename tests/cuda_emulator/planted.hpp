@@ -35,6 +35,11 @@ enum class Bug {
     no_wait_for_copy,
     no_wait_for_kernel,
     no_stream_synchronisation,
+    wrong_fragment_index,
+    wrong_accumulator_layout,
+    no_wait_for_stage,
+    k_tail_of_fragments,
+    swapped_matrix_rows,
     last,
 };
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the wrappers of csrc/cuda/ptx.hpp promise, as the PTX manual states it. The same file is built by nvcc for a GPU
-// and by the C++ compiler for the emulator, whose twins share one reading of that manual: only a GPU can say it is
-// right. A wrapper that is new in ptx.hpp gets its tests here.
+// What the wrappers of csrc/cuda/ptx.hpp and csrc/cuda/ptx promise, as the PTX manual states it. The same file is built
+// by nvcc for a GPU and by the C++ compiler for the emulator, whose twins share one reading of that manual: only a GPU
+// can say it is right. A wrapper that is new gets its tests here.
 #include <cstdint>
 #include <numeric>
 #include <vector>
 
 #include "../cpp/check.hpp"
+#include "conformance_mma.cuh"
 #include "cuda/buffer.hpp"
 #include "cuda/ptx.hpp"
 #include "cuda/stream.hpp"

@@ -46,6 +46,8 @@ Weights = Sequence[NDArray[np.float32]]
 
 # Largest error, relative to the Frobenius norm of the reference.
 TOLERANCE = {np.dtype(np.float32): 1e-5}
+# The same of what is computed in a precision other than float32.
+TOLERANCE_IN = {"tf32": 2e-3, "bfloat16": 2e-2}
 
 
 def package(name: str, at_least: str | None = None) -> Any:

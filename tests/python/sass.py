@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# cp.async, tensor cores by warp, tensor cores by warp group, the tensor memory accelerator; and the fused multiply-add.
-INSTRUCTIONS = ("FFMA", "LDGSTS", "HMMA", "HGMMA", "UTMALDG")
+# The fused multiply-add; cp.async, ldmatrix, tensor cores by warp in two formats, tensor cores by warp group and
+# what orders those, the tensor memory accelerator. What stands behind a point is among an instruction's modifiers.
+INSTRUCTIONS = ("FFMA", "LDGSTS", "LDSM", "HMMA.TF32", "HMMA.BF16", "HGMMA", "WARPGROUP", "UTMALDG")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def resources(dump: str) -> list[Kernel]:
 def instructions(dump: Iterator[str]) -> dict[str, dict[str, Counter[str]]]:
     """Architecture -> kernel -> how often each of INSTRUCTIONS is there, of ``cuobjdump -sass``."""
     found: dict[str, dict[str, Counter[str]]] = {}
-    opcode = re.compile(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9]+)")
+    opcode = re.compile(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9]+)([.A-Z0-9]*)")
+    wanted: dict[str, list[tuple[str, set[str]]]] = {}
+    for name in INSTRUCTIONS:
+        word, *modifiers = name.split(".")
+        wanted.setdefault(word, []).append((name, set(modifiers)))
     architecture = ""
     counts: Counter[str] = Counter()
     for line in dump:
@@ -73,8 +78,9 @@ def instructions(dump: Iterator[str]) -> dict[str, dict[str, Counter[str]]]:
             architecture = match[1]
         elif match := re.match(r"\s*Function : (\S+)", line):
             counts = found.setdefault(architecture, {}).setdefault(match[1], Counter())
-        elif (match := opcode.match(line)) and match[1] in INSTRUCTIONS:
-            counts[match[1]] += 1
+        elif (match := opcode.match(line)) and match[1] in wanted:
+            there = set(match[2].split("."))
+            counts.update(name for name, modifiers in wanted[match[1]] if modifiers <= there)
     return found
 
 

@@ -135,7 +135,7 @@ def test_rivals_train_and_reconstruct_as_the_reference_does(bench: ModuleType, n
         if process.ask("supports", case=case.name, kind="train"):
             process.ask("build", case=case.name)
             found = process.ask("losses", epochs=3, batches=4)
-            np.testing.assert_allclose(found, float64_losses(case, 3, 4), rtol=VERIFY_TOLERANCE)
+            np.testing.assert_allclose(found, float64_losses(case, 3, 4), rtol=VERIFY_TOLERANCE[case.precision])
         if process.ask("supports", case=case.name, kind="inference"):
             process.ask("build_inference", case=case.name)
             assert process.ask("error", rows=100) <= TOLERANCE

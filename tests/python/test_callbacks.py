@@ -180,11 +180,12 @@ def test_callbacks_go_through_pipelines_and_searches(x: F32) -> None:
 def test_the_logger_gets_a_line_an_epoch(caplog: pytest.LogCaptureFixture, x: F32, cls: type[Autoencoder]) -> None:
     with caplog.at_level(logging.DEBUG, "isthmus"):
         model = cls((2,), epochs=3, random_state=0).fit(x, validation_data=x)
-    assert [record.levelname for record in caplog.records] == ["DEBUG"] * 3 + ["INFO"]
+    assert [record.levelname for record in caplog.records] == ["DEBUG"] * 4 + ["INFO"]
     assert {record.name for record in caplog.records} == {"isthmus"}
     loss, val_loss = model.history_["loss"][1], model.history_["val_loss"][1]
-    assert re.fullmatch(rf"epoch 2/3  loss {loss:.6g}  val_loss {val_loss:.6g}  .* s", caplog.messages[1])
-    assert caplog.messages[3].startswith(f"trained for 3 of 3 epochs  loss {model.loss_:.6g}")
+    assert re.fullmatch(rf"epoch 2/3  loss {loss:.6g}  val_loss {val_loss:.6g}  .* s", caplog.messages[2])
+    assert caplog.messages[0].startswith(f"{model.device_}: ")
+    assert caplog.messages[4].startswith(f"trained for 3 of 3 epochs  loss {model.loss_:.6g}")
     caplog.clear()
     with caplog.at_level(logging.INFO, "isthmus"):
         model.set_params(epochs=2).fit(x, callbacks=[lambda _, info: True])

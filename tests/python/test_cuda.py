@@ -221,12 +221,6 @@ def test_training_follows_the_cpu(loss: str, optimizer: str, x: NDArray, rng: np
 
 
 @on_a_gpu
-def test_a_precision_that_the_gpu_has_not_is_refused(x: NDArray) -> None:
-    with pytest.raises(RuntimeError, match="precision"):
-        Autoencoder((3,), precision="tf32", device=DEVICE).fit(x)
-
-
-@on_a_gpu
 def test_a_fork_is_told() -> None:
     run_python("""
 import os, signal, sys, time

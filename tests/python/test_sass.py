@@ -48,8 +48,15 @@ def test_every_kernel_is_there_for_every_architecture(code: Code) -> None:
     assert set(found) == set(names)
 
 
-# What a source asks for by a wrapper of ptx.hpp, and the instruction that must come of it, on which architectures.
-INTENDED = {r"\bcopy_async_(4|16)\(": ("LDGSTS", ("sm_80", "sm_90a"))}
+# What a source asks for by a wrapper of ptx.hpp or ptx/, and the instruction that must come of it, and where.
+INTENDED = {
+    r"\bcopy_async_(4|16)\(": ("LDGSTS", ("sm_80", "sm_90a")),
+    r"\bldmatrix_x4(_trans)?\(": ("LDSM", ("sm_80", "sm_90a")),
+    r"\bmma_m16n8k8_tf32\(": ("HMMA.TF32", ("sm_80", "sm_90a")),
+    r"\bmma_m16n8k16_bf16\(": ("HMMA.BF16", ("sm_80", "sm_90a")),
+    r"\bcopy_box\(": ("UTMALDG", ("sm_90a",)),
+    r"\bwgmma<": ("HGMMA", ("sm_90a",)),
+}
 
 
 @pytest.mark.parametrize("wrapper", INTENDED)
@@ -66,6 +73,29 @@ def test_products_are_chains_of_fused_multiply_adds(code: Code) -> None:
     for architecture, kernels in code[1].items():
         products = [counts["FFMA"] for name, counts in kernels.items() if "gemm" in name.lower()]
         assert products and min(products) >= 8, architecture
+
+
+def test_warpgroup_products_are_pipelined(code: Code) -> None:
+    """Slices come by the accelerator and meet in wgmma. Where ptxas makes one product wait for the other, it says so
+    (C7515) and puts a fence before and a wait behind each."""
+    products = {name: counts for name, counts in code[1].get("sm_90a", {}).items() if "wgmma_product" in name}
+    if not products:
+        pytest.skip("no kernel for sm_90a multiplies by wgmma")
+    for name, counts in products.items():
+        assert counts["UTMALDG"] >= 2, name
+        assert counts["HGMMA"] >= 4, name
+        assert counts["WARPGROUP"] <= counts["HGMMA"], name
+
+
+def test_every_tensor_core_product_is_made_of_the_intended_instructions(code: Code) -> None:
+    for architecture, kernels in code[1].items():
+        products = {name: counts for name, counts in kernels.items() if "mma_product" in name and "wgmma" not in name}
+        assert {"Tf32" in name for name in products} == {True, False}, architecture
+        for name, counts in products.items():
+            mine, other = ("HMMA.TF32", "HMMA.BF16") if "Tf32" in name else ("HMMA.BF16", "HMMA.TF32")
+            assert counts[mine] > 0 and counts[other] == 0 and counts["LDGSTS"] > 0, name
+            # ldmatrix transposes no 4-byte elements: a weight gradient in tf32 reads its fragments word by word.
+            assert counts["LDSM"] > 0 or ("Tf32" in name and "WeightGradient" in name), name
 
 
 def test_a_spill_is_seen(tmp_path: Path) -> None:
@@ -125,6 +155,10 @@ SASS = """
         /*0020*/              @!P0 LDGSTS.E.BYPASS.128 [R5], [R2.64] ; /* 0x0000000000027919 */
         /*0030*/              @UP0 HGMMA.64x256x16.F32.BF16 R24, gdesc[UR4], R24 ; /* 0x0000000000027919 */
         /*0040*/                   HFMA2.MMA R3, -RZ, RZ, 0, 2.38e-07 ; /* 0x0000000000027919 */
+        /*0050*/                   HMMA.1688.F32.TF32 R4, R8, R10, R4 ; /* 0x000000000004723c */
+        /*0060*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ; /* 0x000000000004723c */
+        /*0070*/                   HMMA.16816.F32 R4, R8, R10, R4 ;   /* 0x000000000004723c */
+        /*0080*/                   LDSM.16.MT88.4 R8, [R2] ;          /* 0x000000000208783b */
 """
 
 
@@ -133,4 +167,5 @@ def test_the_readers_read() -> None:
     assert [(k.architecture, k.name, k.registers, k.shared) for k in kernels] == [
         ("sm_80", "_Z1fPf", 8, 128), ("sm_80", "_Z1gPf", 255, 0), ("sm_90a", "_Z1fPf", 10, 0)]
     assert [k.spills for k in kernels] == [False, True, True]
-    assert sass.instructions(iter(SASS.splitlines())) == {"sm_80": {"_Z1fPf": {"FFMA": 1, "LDGSTS": 1, "HGMMA": 1}}}
+    once = ("FFMA", "LDGSTS", "LDSM", "HMMA.TF32", "HMMA.BF16", "HGMMA")
+    assert sass.instructions(iter(SASS.splitlines())) == {"sm_80": {"_Z1fPf": dict.fromkeys(once, 1)}}

@@ -96,6 +96,8 @@ struct Kind {
 constexpr Kind kShuffles[] = {
     {"__shfl_sync", shuffle_index}, {"__shfl_down_sync", shuffle_down}, {"__shfl_xor_sync", shuffle_xor}};
 
+}  // namespace
+
 std::uint64_t collect(const char* kind, Gathering::Result result, unsigned mask, std::uint64_t value, int argument,
                       Site where) {
     const Unseen unseen;
@@ -118,8 +120,6 @@ std::uint64_t collect(const char* kind, Gathering::Result result, unsigned mask,
     acquire(token);
     return self.result;
 }
-
-}  // namespace
 
 // An ended lane is excused from the masks that name it, as on the device; what it would have given is undefined.
 void thread_ended(const Thread& thread) {

@@ -105,6 +105,11 @@ template <class T>
 T atomicOr(T* address, std::type_identity_t<T> value) {
     return cuda_emulator::atomically(address, [value](T old) { return old | value; });
 }
+template <class T>
+    requires(std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>)
+T atomicMin(T* address, std::type_identity_t<T> value) {
+    return cuda_emulator::atomically(address, [value](T old) { return value < old ? value : old; });
+}
 inline void __threadfence() {}
 template <class T>
 T __ldg(const T* address) {
