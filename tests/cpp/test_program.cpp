@@ -170,8 +170,8 @@ TEST(permutations_hold_every_row_once) {
     CHECK(hash(permutation(9, 4, 1000)) == 0x2ca20b3de3cc81d9U);
 }
 
-// Sixteen places of 65,537 rows, over 256 epochs, have rows of all 64 parts alike: chi-square with 63 degrees of freedom
-// is below 103.4 with p = 0.999.
+// Sixteen places of 65,537 rows, over 256 epochs, have rows of all 64 parts alike: chi-square with 63 degrees of
+// freedom is below 103.4 with p = 0.999.
 TEST(long_permutations_are_uniform) {
     std::vector<int> count(64);
     for (std::uint32_t epoch = 0; epoch < 256; ++epoch) {
