@@ -38,6 +38,7 @@ FIRST = ("a", "b", "c", "e", "d")
 QUICK = (*FIRST, "d tf32", "d bfloat16")
 CASES = (*FIRST, "d 4096", *(c.name for c in GPU_CASES if c.name not in (*FIRST, "d 4096")))
 PARTS = ("kernels", "inference", "training")
+PLANS = ("one_block", "two_kernels", "layers")
 # Denormals cost a GPU nothing, and in many steps the copy of the data, which is in isthmus' time, is little.
 MAX_STEPS = 50_000
 
@@ -49,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", choices=CASES, help=f"default: all; quick: {', '.join(QUICK)}")
     parser.add_argument("--contestants", nargs="+", choices=GPU_NAMES, default=list(GPU_NAMES))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--plan", choices=PLANS, help="of isthmus, for every case; default: its choice")
     parser.add_argument("--program", type=Path, help="isthmus_bench_gpu_kernels, which the part kernels needs")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="S", help="begin nothing after S seconds")
@@ -88,6 +90,7 @@ class Bench:
             "machine": machine.describe(),
             "gpu": machine.gpu(),
             "emulated": settings.emulated,
+            "plan": settings.plan,
             "rounds": settings.rounds,
             "seconds_per_turn": settings.seconds,
             "versions": versions,
@@ -162,7 +165,10 @@ class Bench:
         plans = self.among(list(losses), lambda p: plan_turn(p, case, self.settings.seconds, MAX_STEPS), out)
         turns = {name: turn(self.processes[name], case, plan) for name, plan in plans.items()}
         seconds = take_turns(turns, self.settings.rounds)
+        steps = self.processes[OURS].ask("plan")
+        print(f"    {OURS} trains by {steps}")
         return described(case) | {
+            "steps": steps,
             "plans": plans,
             "losses": {REFERENCE: expected} | losses,
             "left_out": out,
@@ -236,6 +242,8 @@ def slug(result: dict[str, Any]) -> str:
 
 def main() -> None:
     settings = parse()
+    if settings.plan:
+        os.environ["ISTHMUS_CUDA_PLAN"] = settings.plan
     if settings.emulated:
         os.environ["ISTHMUS_BENCH_EMULATED"] = "1"
     if settings.quick:

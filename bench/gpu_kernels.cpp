@@ -9,6 +9,7 @@
 //
 // Operations: forward, input, weight (ROWS IN OUT), update (PARAMETERS), loss, gather (ROWS COLS), copy (FLOATS). A
 // product may end in what it is computed in: .tf32, .bfloat16, .bf16x6; its operands are there in that form.
+// Environment variables choose among kernels as csrc/cuda/device_limits.hpp says.
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/device_limits.hpp"
 #include "gpu_operations.hpp"
 
 namespace {
@@ -107,8 +109,7 @@ private:
     cudaDeviceProp properties_ = first_device();
     Stream stream_;
     Clock clock_;
-    bench::Operations operations_{
-        {properties_.multiProcessorCount, static_cast<std::int64_t>(properties_.totalGlobalMem)}, stream_};
+    bench::Operations operations_{with_environment(device_limits(0)), stream_};
     bench::Operation operation_;
 };
 

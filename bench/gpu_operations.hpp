@@ -50,7 +50,8 @@ struct Operation {
 
 class Operations {
 public:
-    Operations(const Limits& limits, const Stream& stream) : limits_(limits), stream_(stream), parts_(stream) {}
+    Operations(const Limits& limits, const Stream& stream)
+        : limits_(limits), stream_(stream), parts_(stream, limits.wgmma) {}
 
     // A product is called forward, input or weight, and may say what it is computed in: forward.tf32. Throws
     // std::invalid_argument for a name or a number of sizes that is none.
@@ -153,7 +154,7 @@ private:
                                out,
                                x_planes.planes,
                                weight_planes.planes};
-        const ProductPlan plan = product_plan(arithmetic_, rows, out, limits_);
+        const ProductPlan plan = product_plan(arithmetic_, rows, out, in, out, limits_);
         return checked(product(rows, in, out, [this, args, plan] { dense_forward(args, plan, stream_); },
                                {x, weight, y, x_planes.memory, weight_planes.memory}),
                        *y, [&](std::int64_t r, std::int64_t c) {
@@ -176,7 +177,7 @@ private:
                                      in,
                                      dz_planes.planes,
                                      weight_planes.planes};
-        const ProductPlan plan = product_plan(arithmetic_, rows, in, limits_);
+        const ProductPlan plan = product_plan(arithmetic_, rows, in, in, out, limits_);
         return checked(product(rows, in, out, [this, args, plan] { dense_backward_input(args, plan, stream_); },
                                {dz, weight, dx, dz_planes.memory, weight_planes.memory}),
                        *dx, [&](std::int64_t r, std::int64_t c) {
@@ -199,7 +200,7 @@ private:
                                       nullptr,
                                       x_planes.planes,
                                       dz_planes.planes};
-        const ProductPlan plan = product_plan(arithmetic_, out, in, limits_);
+        const ProductPlan plan = product_plan(arithmetic_, out, in, in, out, limits_);
         return checked(
             product(rows, in, out, [this, args, plan] { dense_backward_weight(args, plan, parts_, stream_); },
                     {x, dz, dweight, x_planes.memory, dz_planes.memory}),
@@ -213,11 +214,20 @@ private:
         const auto param = matrix(1, n), gradient = matrix(1, n), m = matrix(1, n), v = matrix(1, n);
         zero_async(m->device(), n, stream_);
         zero_async(v->device(), n, stream_);
-        const auto constants = math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10);
-        const UpdateArgs args{
-            Optimizer::adam, constants, 1.0F,    false, param->device(), gradient->device(), m->device(),
-            v->device(),     n,         nullptr, 0};
-        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v}};
+        const StepConstants constants{math::make_constants(Optimizer::adam, 1e-3, 0.9, 0.999, 1e-8, 0.0, 0.0, 10), 1.0F,
+                                      1.0F};
+        const auto table = std::make_shared<DeviceArray<StepConstants>>(1);
+        copy_async(table->data(), &constants, 1, stream_);
+        stream_.synchronize();
+        const UpdateArgs args{Optimizer::adam,
+                              false,
+                              param->device(),
+                              gradient->device(),
+                              m->device(),
+                              v->device(),
+                              n,
+                              {nullptr, 1, table->data()}};
+        return {[this, args] { update(args, stream_); }, 0, 7 * 4 * n, 0.0, {param, gradient, m, v, table}};
     }
 
     // Squared error and its gradient.

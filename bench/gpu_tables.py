@@ -41,9 +41,10 @@ def training(result: Row) -> list[str]:
         ours = seconds[OURS]
         speed = figure(case["flops_per_step"] / statistics.median(ours) / 1e9)
         out = ", ".join(map(title, case["left_out"])) or NONE
-        rows.append([case["name"], case["network"], spread(ours, 1e3), speed, *beside(seconds, 1e3), out])
-    header = ["case", "network", "isthmus, ms/step", "GFLOP/s", "strongest rival", "its ms/step", "ratio", "failed"]
-    return markdown(header, rows, 2)
+        steps = case["steps"].partition(":")[0]
+        rows.append([case["name"], case["network"], steps, spread(ours, 1e3), speed, *beside(seconds, 1e3), out])
+    header = ["case", "network", "steps", "isthmus, ms/step", "GFLOP/s", "strongest rival", "its ms/step", "ratio"]
+    return markdown([*header, "failed"], rows, 3)
 
 
 def inference(result: Row) -> list[str]:

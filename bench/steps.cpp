@@ -60,7 +60,7 @@ void train(const std::vector<std::string>& arguments) {
     CompileOptions options;
     options.n_threads = 1;
     Autoencoder model(configuration, widths[0], 0, cpu::device(), options);
-    model.fit({{data.data(), rows, widths[0], widths[0]}, {}, nullptr}, nullptr, {});
+    model.fit(RowSource{{data.data(), rows, widths[0], widths[0]}, {}, nullptr}, nullptr, {});
 }
 
 }  // namespace

@@ -71,6 +71,11 @@ class Worker:
             seconds += time.perf_counter() - started
         return seconds
 
+    def plan(self) -> str:
+        """How the steps of the last training were run, where the contestant can say."""
+        says: Any = getattr(self.trainer, "plan", None)
+        return str(says()) if says else ""
+
     def build_inference(self, case: str) -> None:
         self._forget()
         self.case = by_name(case)
@@ -126,6 +131,7 @@ def main() -> None:
         "build": worker.build,
         "losses": worker.losses,
         "train": worker.train,
+        "plan": worker.plan,
         "build_inference": worker.build_inference,
         "error": worker.error,
         "reconstruct": worker.reconstruct,

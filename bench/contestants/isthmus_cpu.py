@@ -60,6 +60,11 @@ class Contestant:
     def train(self) -> None:
         self.model.fit(self.data)
 
+    def plan(self) -> str:
+        core = self.model._model
+        assert core is not None
+        return core.last_plan
+
     @staticmethod
     def versions() -> dict[str, str]:
         return _versions()

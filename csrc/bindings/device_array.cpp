@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "bindings/device_import.hpp"
+#include "bindings/devices.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
@@ -22,7 +23,6 @@ namespace {
 
 namespace py = pybind11;
 using Shape = std::vector<std::int64_t>;
-using Float32 = py::array_t<float, 0>;
 
 Shape row_major(const Shape& shape) {
     Shape strides(shape.size(), 1);
@@ -86,27 +86,54 @@ double item(const DeviceArray& array, std::int64_t row, std::int64_t col) {
     return static_cast<double>(value);
 }
 
-// A copy on the host, 1-D or 2-D. What is not finite stays so.
-Float32 to_host(const DeviceArray& array) {
-    Elements from{array.data, array.type, 1, size_of(array.shape), 0, array.strides.back()};
-    if (array.shape.size() == 2) from = elements(array);
-    Float32 result(std::vector<py::ssize_t>(array.shape.begin(), array.shape.end()));
-    float* const to = result.mutable_data();
-    const py::gil_scoped_release nogil;
-    const std::int64_t floats = from.rows * from.cols;
-    const std::shared_ptr<void> converted = array.memory().allocate(floats * std::int64_t{sizeof(float)});
-    array.memory().convert(from,
-                           {static_cast<float*>(converted.get()), from.rows, from.cols, from.cols, Memory::device});
-    array.memory().copy(to, converted.get(), floats * std::int64_t{sizeof(float)});
-    return result;
+// As a matrix: a vector is one row.
+Elements rows_of(const DeviceArray& array) {
+    if (array.shape.size() == 2) return elements(array);
+    return {array.data, array.type, 1, size_of(array.shape), 0, array.strides.back()};
 }
 
 // The same numbers as float64.
 DeviceArrayPointer widened(const DeviceArray& array) {
     DeviceArrayPointer wide = new_device_array(array.device, ElementType::float64, array.shape);
     const py::gil_scoped_release nogil;
-    array.memory().widen(matrix(array), static_cast<double*>(wide->data));
+    array.memory().widen(rows_of(array), static_cast<double*>(wide->data));
     return wide;
+}
+
+DeviceArrayPointer narrowed(const DeviceArray& array) {
+    DeviceArrayPointer narrow = new_device_array(array.device, ElementType::float32, array.shape);
+    const py::gil_scoped_release nogil;
+    const Elements from = rows_of(array);
+    array.memory().convert(from, {static_cast<float*>(narrow->data), from.rows, from.cols, from.cols, Memory::device});
+    return narrow;
+}
+
+// A copy on the host, 1-D or 2-D: float32 of what float32 holds exactly, else float64. What is not finite stays so.
+py::array to_host(const DeviceArray& array) {
+    const ElementType type = array.type;
+    const bool narrow = type == ElementType::float16 || type == ElementType::bfloat16 || type == ElementType::float32;
+    const DeviceArrayPointer gathered = narrow ? narrowed(array) : widened(array);
+    py::array result(py::dtype(element_name(gathered->type)),
+                     std::vector<py::ssize_t>(array.shape.begin(), array.shape.end()));
+    void* const to = result.mutable_data();
+    const py::gil_scoped_release nogil;
+    array.memory().copy(to, gathered->data, size_of(array.shape) * element_bytes(gathered->type));
+    return result;
+}
+
+// A copy of a C-contiguous array of the host.
+DeviceArrayPointer place(const py::array& values, const std::string& device_name) {
+    const std::optional<ElementType> type = element_type(values.dtype().attr("name").cast<std::string>());
+    if (!type || (values.flags() & py::array::c_style) == 0) {
+        throw Error(ErrorKind::type, "only C-contiguous arrays of numbers are placed on a GPU");
+    }
+    const Device& device = device_named(device_name);
+    if (device.memory() == nullptr) throw Error(ErrorKind::value, device_name + " has no memory of its own");
+    const void* const from = values.data();
+    DeviceArrayPointer there = new_device_array(device, *type, Shape(values.shape(), values.shape() + values.ndim()));
+    const py::gil_scoped_release nogil;
+    there->memory().copy(there->data, from, size_of(there->shape) * element_bytes(*type));
+    return there;
 }
 
 // ---- results out ----------------------------------------------------------------------------------------------------
@@ -131,11 +158,10 @@ py::capsule capsule(const DeviceArray& array) {
     managed.manager = exported.get();
     managed.deleter = &Export<Managed>::release;
     if constexpr (std::is_same_v<Managed, dlpack::Versioned>) managed.version = dlpack::kVersion;
-    const auto bits = static_cast<std::uint8_t>(8 * element_bytes(array.type));
     managed.tensor = {array.data,
                       {dlpack::kCuda, array.memory().ordinal()},
                       static_cast<std::int32_t>(array.shape.size()),
-                      {dlpack::kFloat, bits, 1},
+                      dlpack_type(array.type),
                       exported->shape.data(),
                       exported->strides.data(),
                       0};
@@ -173,7 +199,7 @@ py::capsule to_dlpack(const DeviceArray& array, const py::object& /*stream*/,
 Parameters cuda_array_interface(const DeviceArray& array) {
     Parameters result;
     result["shape"] = py::tuple(py::cast(array.shape));
-    result["typestr"] = array.type == ElementType::float64 ? "<f8" : "<f4";
+    result["typestr"] = element_typestr(array.type);
     result["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(array.data), false);
     result["strides"] = py::none();
     result["stream"] = py::none();  // see to_dlpack
@@ -199,6 +225,20 @@ MutableMatrixView matrix(const DeviceArray& array) {
             one_row ? device_stride(array.shape[1]) : array.strides.at(0), Memory::device};
 }
 
+std::span<double> device_vector(const DeviceArray& array, const std::string& model_device, const char* name) {
+    check_same_device(array, model_device, name);
+    if (array.type != ElementType::float64 || array.shape.size() != 1) {
+        throw Error(ErrorKind::type, std::string(name) + " must be a vector of float64");
+    }
+    return {static_cast<double*>(array.data), static_cast<std::size_t>(array.shape.front())};
+}
+
+void check_same_device(const DeviceArray& array, const std::string& model_device, const char* name) {
+    if (array.device.name() == model_device) return;
+    throw Error(ErrorKind::value, std::string(name) + " is on " + array.device.name() + ", but this model is on " +
+                                      model_device + "; nothing is moved silently: move one of them");
+}
+
 DeviceArrayPointer new_device_array(const Device& device, ElementType type, std::vector<std::int64_t> shape) {
     const std::int64_t bytes = size_of(shape) * element_bytes(type);
     std::shared_ptr<void> owner;
@@ -217,6 +257,7 @@ void register_device_arrays(py::module_& m) {
         m, "DeviceArray", "An array in the memory of a GPU, for DLPack and __cuda_array_interface__.");
     m.def("device_array", &import_device_array, py::arg("array"), py::arg("name"),
           "The caller's array, by DLPack or __cuda_array_interface__; None for one that is not on a GPU.");
+    m.def("place", &place, py::arg("values"), py::arg("device"), "A copy of a NumPy array on a GPU.");
     array.def_property_readonly("device", [](const DeviceArray& self) { return self.device.name(); });
     array.def_property_readonly("shape", [](const DeviceArray& self) {
         return py::typing::Tuple<py::int_, py::ellipsis>(py::tuple(py::cast(self.shape)));
@@ -227,7 +268,13 @@ void register_device_arrays(py::module_& m) {
     array.def("readable", &readable,
               "As float32 that the core reads, the array itself where it can be, and where a copy is not finite.");
     array.def("item", &item, py::arg("row").noconvert(), py::arg("column").noconvert());
-    array.def("to_host", &to_host);
+    array.def("to_host", &to_host, "A NumPy array: float32 of what that holds exactly, else float64.");
+    array.def(
+        "check_device",
+        [](const DeviceArray& self, const std::string& model_device, const std::string& name) {
+            check_same_device(self, model_device, name.c_str());
+        },
+        py::arg("model_device"), py::arg("name"), "ValueError that names both, unless that is where the array is.");
     array.def("widened", &widened);
     array.def("__neg__", &negated);
     array.def(

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,12 @@ using DeviceArrayPointer = std::shared_ptr<DeviceArray>;
 
 // Of what `readable` gave, or of a result: float32, 2-D.
 MutableMatrixView matrix(const DeviceArray& array);
+
+// Of a result: float64, 1-D. Errors as of check_same_device.
+std::span<double> device_vector(const DeviceArray& array, const std::string& model_device, const char* name);
+
+// Throws Error(value) that names both unless the array is where the model is.
+void check_same_device(const DeviceArray& array, const std::string& model_device, const char* name);
 
 // Row-major, without gaps.
 DeviceArrayPointer new_device_array(const Device& device, ElementType type, std::vector<std::int64_t> shape);

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/dlpack.hpp"
 #include "device/cuda_library.hpp"
 
 namespace isthmus::bindings {
@@ -173,6 +172,13 @@ DeviceArrayPointer by_cuda_array_interface(const py::object& array, const std::s
 
 std::int64_t element_bytes(ElementType type) { return names_of(type).bits / 8; }
 std::string element_name(ElementType type) { return names_of(type).name; }
+const char* element_typestr(ElementType type) { return names_of(type).typestr; }
+dlpack::DataType dlpack_type(ElementType type) { return {names_of(type).code, names_of(type).bits, 1}; }
+
+std::optional<ElementType> element_type(const std::string& name) {
+    const auto* const found = std::ranges::find_if(kTypes, [&](const TypeNames& names) { return name == names.name; });
+    return found == std::end(kTypes) ? std::nullopt : std::optional(found->type);
+}
 
 std::optional<DeviceArrayPointer> import_device_array(const py::object& array, const std::string& name) {
     if (py::hasattr(array, "__dlpack_device__") && py::hasattr(array, "__dlpack__")) return by_dlpack(array, name);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bindings/device_array.hpp"
+#include "bindings/dlpack.hpp"
 
 namespace isthmus::bindings {
 
@@ -18,5 +19,8 @@ std::optional<DeviceArrayPointer> import_device_array(const pybind11::object& ar
 
 std::int64_t element_bytes(ElementType type);
 std::string element_name(ElementType type);  // as NumPy's dtype
+std::optional<ElementType> element_type(const std::string& name);
+dlpack::DataType dlpack_type(ElementType type);
+const char* element_typestr(ElementType type);  // of __cuda_array_interface__; null where that has none
 
 }  // namespace isthmus::bindings

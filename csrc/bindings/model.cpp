@@ -58,10 +58,10 @@ ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::
 
 // ---- training ---------------------------------------------------------------------------------------------------
 
-RowSource row_source(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights,
-                     const char* name = "X") {
-    const MatrixView rows = matrix(inputs, model.device_name(), name);
-    return {rows, {}, row_weights(weights, rows.rows)};
+Samples samples(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights,
+                const char* name = "X") {
+    const Table rows = table(inputs, model.device_name(), name);
+    return {rows, std::nullopt, row_weights(weights, rows.rows)};
 }
 
 Parameters to_python(const EpochInfo& info) {
@@ -90,11 +90,11 @@ void train(SharedModel& model, Train&& body) {
 
 void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, const OptionalRows& validation,
          const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
-    const RowSource training = row_source(model, inputs, weights);
-    std::optional<RowSource> held_out;
-    if (validation) held_out = row_source(model, *validation, std::nullopt, "validation_data");
+    const Samples training = samples(model, inputs, weights);
+    std::optional<Samples> held_out;
+    if (validation) held_out = samples(model, *validation, std::nullopt, "validation_data");
     if (validation && validation_targets) {
-        held_out->targets = matrix(*validation_targets, model.device_name(), "validation_data[1]");
+        held_out->targets = table(*validation_targets, model.device_name(), "validation_data[1]");
     }
 
     SignalPoll stop;
@@ -109,7 +109,7 @@ void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weight
 }
 
 void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
-    const RowSource training = row_source(model, inputs, weights);
+    const Samples training = samples(model, inputs, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
@@ -183,8 +183,8 @@ std::vector<float> join(const Program& program, const std::vector<FloatArray>& a
 }
 
 std::vector<FloatArray> gradients(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(model, inputs, weights);
-    const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(source); });
+    const Samples rows = samples(model, inputs, weights);
+    const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(rows); });
     return split(program(model), flat);
 }
 
@@ -193,12 +193,16 @@ void set_weights(SharedModel& model, const std::vector<FloatArray>& arrays) {
     model.write([&](Autoencoder& core) { core.set_weights(flat); });
 }
 
+void set_scaling(SharedModel& model, std::vector<double> shift, std::vector<double> scale) {
+    model.write([&](Autoencoder& core) { core.set_scaling({std::move(shift), std::move(scale)}); });
+}
+
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 // encode, decode and reconstruct differ in the core's function alone.
-auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, const char* name = "X") {
-    return [run, name](const SharedModel& model, const RowArray& rows, RowArray out) {
-        const MatrixView in = matrix(rows, model.device_name(), name);
+auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const, const char* name = "X") {
+    return [run, name](const SharedModel& model, const RowArray& rows, OutArray out) {
+        const Table in = table(rows, model.device_name(), name);
         const MutableMatrixView result = mutable_matrix(out, model.device_name());
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
@@ -210,7 +214,7 @@ auto runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, const
 // the MNIST network takes 2 us, and the long way 4 more.
 using Width = std::int64_t (Autoencoder::*)() const;
 
-auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const, Width from, Width to) {
+auto quick_runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const, Width from, Width to) {
     return [run, from, to](const SharedModel& model, const py::object& rows, const py::object& device,
                            const py::object& n_threads) -> std::optional<FloatArray> {
         if (!PyUnicode_CheckExact(device.ptr())) return std::nullopt;
@@ -249,26 +253,42 @@ auto quick_runner(void (Autoencoder::*run)(MatrixView, MutableMatrixView) const,
 // errors, and what per_feature takes, are where the rows are.
 using ErrorArray = std::variant<DoubleArray, DeviceArrayPointer>;
 
-void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorArray errors, OptionalRows per_feature,
-                          std::int64_t first_row) {
-    const MatrixView in = matrix(rows, model.device_name(), "X");
+void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorArray errors,
+                          std::optional<OutArray> per_feature, bool in_input_units, std::int64_t first_row) {
+    const Table in = table(rows, model.device_name(), "X");
     if (errors.index() != rows.index() || (per_feature && per_feature->index() != rows.index())) {
         throw Error(ErrorKind::type, "errors must be where the rows are");
     }
+    const Units units = in_input_units ? Units::input : Units::scaled;
     std::span<double> out;
     if (const auto* const there = std::get_if<DeviceArrayPointer>(&errors)) {
-        out = {static_cast<double*>((*there)->data), static_cast<std::size_t>((*there)->shape.at(0))};
+        out = device_vector(**there, model.device_name(), "errors");
     } else {
         out = mutable_vector<double>(std::get<DoubleArray>(errors), in.rows);
     }
     std::optional<MutableMatrixView> elements;
     if (per_feature) elements = mutable_matrix(*per_feature, model.device_name());
-    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, first_row); });
+    model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, units, first_row); });
+}
+
+void anomaly_scores(const SharedModel& model, const py::array& rows, DoubleArray scores,
+                    std::optional<FloatArray> per_feature) {
+    const Table in = table(rows);
+    const std::span<double> out = mutable_vector<double>(scores, in.rows);
+    std::optional<MutableMatrixView> elements;
+    if (per_feature) elements = mutable_matrix(*per_feature);
+    model.read([&](const Autoencoder& core) { core.anomaly_scores(in, out, elements); });
+}
+
+void p_values(const SharedModel& model, const py::array& rows, DoubleArray p) {
+    const Table in = table(rows);
+    const std::span<double> out = mutable_vector<double>(p, in.rows);
+    model.read([&](const Autoencoder& core) { core.p_values(in, out); });
 }
 
 double evaluate(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
-    const RowSource source = row_source(model, inputs, weights);
-    return model.read([&](const Autoencoder& core) { return core.evaluate(source); });
+    const Samples rows = samples(model, inputs, weights);
+    return model.read([&](const Autoencoder& core) { return core.evaluate(rows); });
 }
 
 // ---- files --------------------------------------------------------------------------------------------------------
@@ -313,9 +333,12 @@ auto reader(Get get) {
 
 void register_model(py::module_& m) {
     m.def(
+        "reads", [](const py::array& array) { return number_of(array).has_value(); }, py::arg("array"),
+        "Does the core convert an array of this number type itself?");
+    m.def(
         "find_non_finite",
-        [](const FloatArray& rows) {
-            const MatrixView view = matrix(rows);
+        [](const py::array& rows) {
+            const Table view = table(rows);
             const py::gil_scoped_release nogil;
             const auto at = find_non_finite(view);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
@@ -355,6 +378,15 @@ void register_model(py::module_& m) {
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
     model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("offset", reader([](const Autoencoder& core) -> std::optional<double> {
+                                    const std::vector<double>& offset = core.calibration().offset;
+                                    return offset.empty() ? std::nullopt : std::optional(offset.front());
+                                }));
+    model.def_property_readonly("last_plan", reader([](const Autoencoder& core) { return core.last_plan(); }),
+                                "How the device ran the last steps, in words.");
+    model.def_property_readonly("reads_device_rows",
+                                reader([](const Autoencoder& core) { return core.reads_device_rows(); }),
+                                "May rows be on the GPU that the model is on?");
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
     model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
@@ -382,6 +414,8 @@ void register_model(py::module_& m) {
         return split(program(self), self.read([](const Autoencoder& core) { return core.weights(); }));
     });
     model.def("set_weights", &set_weights, py::arg("weights").noconvert());
+    model.def("set_scaling", &set_scaling, py::arg("shift"), py::arg("scale"),
+              "What each feature is shifted and divided by, instead of what the first training finds.");
     model.def("gradients", &gradients, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
@@ -397,8 +431,11 @@ void register_model(py::module_& m) {
               quick_runner(&Autoencoder::reconstruct, &Autoencoder::n_features, &Autoencoder::n_features),
               py::arg("rows"), py::arg("device"), py::arg("n_threads"));
     model.def("reconstruction_error", &reconstruction_error, py::arg("rows").noconvert(), py::arg("errors").noconvert(),
-              py::arg("per_feature").noconvert(), py::arg("first_row").noconvert(),
+              py::arg("per_feature").noconvert(), py::arg("in_input_units"), py::arg("first_row").noconvert(),
               "first_row is the number of the first of these rows, for messages.");
+    model.def("anomaly_scores", &anomaly_scores, py::arg("rows").noconvert(), py::arg("scores").noconvert(),
+              py::arg("per_feature").noconvert());
+    model.def("p_values", &p_values, py::arg("rows").noconvert(), py::arg("p").noconvert());
     model.def("evaluate", &evaluate, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "core/json.hpp"
 #include "core/parameters.hpp"
 #include "core/program.hpp"
+#include "core/row_feed.hpp"
+#include "core/scaled_weights.hpp"
 
 namespace isthmus {
 namespace {
@@ -45,38 +48,41 @@ void check_size(const std::vector<float>& values, std::int64_t size, bool may_be
                                       " values, but the network of this configuration has " + std::to_string(size));
 }
 
-void check_shape(MatrixView out, std::int64_t rows, std::int64_t cols) {
-    if (out.rows == rows && out.cols == cols) return;
-    throw Error(ErrorKind::value, "the output has shape (" + std::to_string(out.rows) + ", " +
-                                      std::to_string(out.cols) + "); (" + std::to_string(rows) + ", " +
-                                      std::to_string(cols) + ") is needed");
+// Noise is keyed by row numbers, which rows in stretches do not have.
+RowFeed::Copy training_copy(const Configuration& configuration) {
+    return configuration.input_noise > 0.0 ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
 }
 
-std::string fitted_with(std::int64_t n_features) {
-    return "features, but this model was fitted with " + std::to_string(n_features);
+// Of a detector alone.
+std::optional<DetectorRows> choose_rows(const Samples& all, const Configuration& configuration, std::uint64_t seed) {
+    if (configuration.kind != ModelKind::anomaly_detector) return std::nullopt;
+    return std::optional<DetectorRows>(std::in_place, all, configuration, seed);
 }
 
-constexpr RowNames kRows{"X", "y", "sample_weight"};
+Samples learned_from(const Samples& all, const std::optional<DetectorRows>& chosen) {
+    return {all.inputs, all.targets, chosen ? chosen->weights().data() : all.weights};
+}
 
-// A source whose largest weight is at least 1 and below 2. The loss does not depend on the scale of the weights, but
-// float32 does: a device multiplies gradients by them, and reads denormals as 0. Powers of two keep every bit.
-class ScaledWeights {
+// A scaling that is fitted for rows which are then refused is forgotten.
+class FreshScaling {
 public:
-    explicit ScaledWeights(const RowSource& source) : source_(source) {
-        if (source.weights == nullptr) return;
-        const std::span<const float> weights(source.weights, static_cast<std::size_t>(source.rows()));
-        const int exponent = std::ilogb(*std::ranges::max_element(weights));
-        if (exponent == 0) return;
-        scaled_.reserve(weights.size());
-        for (const float weight : weights) scaled_.push_back(std::ldexp(weight, -exponent));
-        source_.weights = scaled_.data();
+    explicit FreshScaling(Scaling& scaling) : scaling_(scaling), fresh_(scaling.empty()) {}
+    ~FreshScaling() {
+        if (fresh_) scaling_ = {};
     }
+    FreshScaling(const FreshScaling&) = delete;
+    FreshScaling& operator=(const FreshScaling&) = delete;
 
-    const RowSource& source() const { return source_; }
+    // To these rows of what is learned from, all when there are no numbers, unless it is there already.
+    void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
+        if (!fresh_ || !configuration.scaling) return;
+        scaling_ = fit_scaling(*configuration.scaling, learned.inputs, row_numbers, learned.weights, kRowNames.inputs);
+    }
+    void keep() { fresh_ = false; }
 
 private:
-    RowSource source_;
-    std::vector<float> scaled_;
+    Scaling& scaling_;
+    bool fresh_;
 };
 
 // Adam's step counts from where its moments do.
@@ -103,8 +109,7 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
                          const CompileOptions& options)
     : configuration_(std::move(configuration)),
       n_features_(n_features),
-      program_(build_program(configuration_, n_features)),
-      memory_(device.memory()) {
+      program_(build_program(configuration_, n_features)) {
     check_memory(resolve_widths(configuration_, n_features));
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
@@ -117,8 +122,9 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
       configuration_(std::move(stored.configuration)),
       n_features_(stored.n_features),
       program_(build_program(configuration_, n_features_)),
-      memory_(device.memory()),
-      state_(std::move(stored.state)) {
+      state_(std::move(stored.state)),
+      scaling_(std::move(stored.scaling)),
+      calibration_(std::move(stored.calibration)) {
     if (!stored.has_training_state) restart_moments(state_);
     check_size(state_.tensors.params, program_.flat_size, false, "params");
     check_size(state_.tensors.m, program_.flat_size, true, "m");
@@ -143,6 +149,7 @@ void Autoencoder::configure(Configuration configuration) {
     check("code_activation", configuration.code_activation == configuration_.code_activation);
     check("loss", configuration.loss == configuration_.loss);
     check("output_activation", resolve_output_activation(configuration) == resolve_output_activation(configuration_));
+    check("scaling", configuration.scaling == configuration_.scaling);
     check("precision", configuration.precision == configuration_.precision);
 
     if (!same_moments(configuration.optimizer, configuration_.optimizer)) {
@@ -152,100 +159,64 @@ void Autoencoder::configure(Configuration configuration) {
     configuration_ = std::move(configuration);
 }
 
-void Autoencoder::check_rows(const RowSource& source, const RowNames& names) const {
-    const std::string width_of = fitted_with(n_features_);
-    // What lies within [0, 1] is finite: one pass over the data instead of two.
-    check_shape_of(source.inputs, n_features_, width_of, names.inputs);
-    const bool in_range = program_.loss == Loss::bce && !source.targets && are_bce_targets(source.inputs, memory_);
-    if (!in_range) check_finite(source.inputs, names.inputs, names.first_row, memory_);
-    if (source.targets) {
-        check_matrix(*source.targets, n_features_, width_of, names.targets, names.first_row, memory_);
-        if (source.targets->rows != source.rows()) {
-            throw Error(ErrorKind::value, std::string(names.targets) + " has " + std::to_string(source.targets->rows) +
-                                              " rows, but " + names.inputs + " has " + std::to_string(source.rows()));
-        }
+// Trains, and calibrates a detector however that ends: the weights are those of the last completed step.
+template <class Train>
+FitEnd Autoencoder::calibrated(RowFeed& rows, const Samples& all, const std::optional<DetectorRows>& chosen,
+                               Train&& train) {
+    if (!chosen) return train();
+    FitEnd end = FitEnd::stopped;
+    try {
+        end = train();
+    } catch (...) {
+        calibrate(rows, all, *chosen);
+        throw;
     }
-    if (program_.loss == Loss::bce && !in_range) {
-        check_bce_targets(source.targets.value_or(source.inputs), source.targets ? names.targets : names.inputs,
-                          names.first_row, memory_);
-    }
-    if (source.weights) check_weights(source.weights, source.rows(), names.weights);
+    calibrate(rows, all, *chosen);
+    return end;
 }
 
-FitEnd Autoencoder::fit(const RowSource& training, const RowSource* validation, const Hooks& hooks) {
+FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, const Hooks& hooks) {
     const Training guard(training_);
-    check_rows(training, kRows);
-    if (validation) {
-        const char* const inputs = validation->targets ? "validation_data[0]" : "validation_data";
-        check_rows(*validation, {inputs, "validation_data[1]", "validation_data[2]"});
+    check_samples(training, kRowNames);
+    const RowNames validation_names{validation && validation->targets ? "validation_data[0]" : "validation_data",
+                                    "validation_data[1]", "validation_data[2]"};
+    if (validation) check_samples(*validation, validation_names);
+    const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
+    const ScaledWeights weighted(learned_from(training, chosen));
+    std::optional<Split> split;
+    if (!validation && configuration_.validation_fraction > 0.0) {
+        split = hold_back(weighted.samples(), state_.seed, configuration_.validation_fraction);
     }
-    const ScaledWeights scaled(training);
-    if (validation || configuration_.validation_fraction <= 0.0) {
-        return isthmus::fit(*model_, state_, configuration_, scaled.source(), validation, hooks);
-    }
-    const HeldBack held_back(scaled.source(), state_.seed, configuration_.validation_fraction, memory_);
-    return isthmus::fit(*model_, state_, configuration_, scaled.source(), &held_back.validation(), hooks,
-                        held_back.training_rows());
+
+    FreshScaling fresh(scaling_);
+    const auto learned = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
+    fresh.fit(configuration_, weighted.samples(), learned);
+    RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
+    std::optional<RowFeed> held_out;
+    std::optional<HeldBack> held_back;
+    if (validation) held_out.emplace(*validation, passage(), validation_names, RowFeed::Copy::by_size);
+    if (split) held_out.emplace(held_back.emplace(rows, std::move(*split)).validation());
+    fresh.keep();
+
+    const auto numbers = held_back ? held_back->training_rows() : std::span<const std::int64_t>();
+    return calibrated(rows, training, chosen, [&] {
+        return isthmus::fit(*model_, state_, configuration_, rows, held_out ? &*held_out : nullptr, hooks, numbers);
+    });
 }
 
-void Autoencoder::partial_fit(const RowSource& training, const Hooks& hooks) {
+void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks) {
     const Training guard(training_);
-    check_rows(training, kRows);
-    isthmus::partial_fit(*model_, state_, configuration_, ScaledWeights(training).source(), hooks);
-}
-
-void Autoencoder::check_inputs(MatrixView x) const {
-    if (x.rows >= 1 && x.cols == n_features_) return;  // no sentence is put together for the many calls that are right
-    check_shape_of(x, n_features_, fitted_with(n_features_), "X");
-}
-
-void Autoencoder::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out,
-                      const char* name) const {
-    if (model_->run(first_op, last_op, rows, out)) return;
-    check_finite(rows, name, 0, memory_);
-    throw Error(ErrorKind::runtime, std::string(name) + " was changed by another thread while it was read");
-}
-
-void Autoencoder::encode(MatrixView x, MutableMatrixView code) const {
-    check_inputs(x);
-    check_shape(code, x.rows, code_size());
-    run(0, program_.code_op + 1, x, code, "X");
-}
-
-void Autoencoder::decode(MatrixView code, MutableMatrixView x) const {
-    check_shape_of(code, code_size(), "columns, but this model's code has " + std::to_string(code_size()), "Z");
-    check_shape(x, code.rows, n_features_);
-    run(program_.code_op + 1, program_.ops.size(), code, x, "Z");
-}
-
-void Autoencoder::reconstruct(MatrixView x, MutableMatrixView y) const {
-    check_inputs(x);
-    check_shape(y, x.rows, n_features_);
-    run(0, program_.ops.size(), x, y, "X");
-}
-
-void Autoencoder::reconstruction_error(MatrixView x, std::span<double> errors,
-                                       std::optional<MutableMatrixView> per_feature, std::int64_t first_row) const {
-    const RowSource source{x, {}, nullptr};
-    RowNames names = kRows;
-    names.first_row = first_row;
-    check_rows(source, names);
-    check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
-    if (per_feature) check_shape(*per_feature, x.rows, n_features_);
-    model_->row_errors(source, errors, per_feature, x.memory);
-}
-
-double Autoencoder::evaluate(const RowSource& source) const {
-    check_rows(source, kRows);
-    return isthmus::evaluate(*model_, ScaledWeights(source).source());
-}
-
-std::vector<float> Autoencoder::gradients(const RowSource& source) const {
-    check_rows(source, kRows);
-    std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
-    const Totals totals = model_->gradient(ScaledWeights(source).source(), flat);
-    for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
-    return flat;
+    check_samples(training, kRowNames);
+    const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
+    const ScaledWeights weighted(learned_from(training, chosen));
+    FreshScaling fresh(scaling_);
+    fresh.fit(configuration_, weighted.samples(), {});
+    RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
+    fresh.keep();
+    calibrated(rows, training, chosen, [&] {
+        isthmus::partial_fit(*model_, state_, configuration_, rows, hooks);
+        return FitEnd::epochs_done;
+    });
 }
 
 std::vector<float> Autoencoder::weights() const {
@@ -274,6 +245,28 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     fresh.history = state_.history;
     model_->write(fresh.tensors);
     state_ = std::move(fresh);
+    calibration_ = {};  // it was that of other weights
+}
+
+void Autoencoder::set_scaling(Scaling scaling) {
+    const Training training(training_);
+    if (!configuration_.scaling) throw Error(ErrorKind::runtime, "a model with scaling=None takes no scaling");
+    const auto check = [&](const std::vector<double>& values, const char* name, bool divides) {
+        if (static_cast<std::int64_t>(values.size()) != n_features_) {
+            throw Error(ErrorKind::value, std::string(name) + " has " + std::to_string(values.size()) + " values; " +
+                                              std::to_string(n_features_) + " are needed");
+        }
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            if (std::isfinite(values[i]) && (!divides || values[i] > 0.0)) continue;
+            throw Error(ErrorKind::value, std::string(name) + "[" + std::to_string(i) + "] is " +
+                                              Json(values[i]).dump() + "; it must be finite" +
+                                              (divides ? " and above 0" : ""));
+        }
+    };
+    check(scaling.shift, "shift", false);
+    check(scaling.scale, "scale", true);
+    scaling_ = std::move(scaling);
+    calibration_ = {};  // it was that of another scaling
 }
 
 StoredModel Autoencoder::store(bool training_state) const {
@@ -281,6 +274,8 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.configuration = configuration_;
     stored.n_features = n_features_;
     stored.feature_names = feature_names;
+    stored.scaling = scaling_;
+    stored.calibration = calibration_;
     stored.has_training_state = training_state;
     model_->read(stored.state.tensors);
     if (training_state) {

@@ -8,20 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "core/detector.hpp"
 #include "core/model_file.hpp"
+#include "core/passage.hpp"
+#include "core/row_feed.hpp"
+#include "core/scaling.hpp"
 #include "core/trainer.hpp"
 #include "device/contract.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
-
-// What the arguments of a row source are called in messages.
-struct RowNames {
-    const char* inputs;
-    const char* targets;
-    const char* weights;
-    std::int64_t first_row = 0;  // the number of the row that the source begins with
-};
 
 class Autoencoder {
 public:
@@ -37,44 +33,70 @@ public:
     std::int64_t code_size() const;
     const Program& program() const { return program_; }
     const TrainingState& state() const { return state_; }
+    const Scaling& scaling() const { return scaling_; }              // empty until something was trained on
+    const Calibration& calibration() const { return calibration_; }  // likewise; of a detector alone
+    // May rows lie in the device's memory? What a scaling and a detector compute in double they compute on the host.
+    bool reads_device_rows() const;
+    // How the device ran the last steps, in words; empty before the first.
+    std::string last_plan() const { return model_->last_plan(); }
 
-    // Rows held back by configuration.validation_fraction, when no validation source is given, are drawn from the seed.
+    // Rows held back by configuration.validation_fraction, when no validation rows are given, are drawn from the seed.
+    // The first training fits the scaling, to the rows that are trained on; later ones keep it.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
-    // for bce targets outside [0, 1] beyond rounding (1e-6).
-    FitEnd fit(const RowSource& training, const RowSource* validation, const Hooks& hooks);
-    void partial_fit(const RowSource& training, const Hooks& hooks);
+    // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
+    FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks);
+    void partial_fit(const Samples& training, const Hooks& hooks);
 
-    // Rows are checked as in fit and may lie in the device's memory, as may outputs, which are (rows, code), (rows,
-    // features), ...
-    void encode(MatrixView x, MutableMatrixView code) const;
-    void decode(MatrixView code, MutableMatrixView x) const;
-    void reconstruct(MatrixView x, MutableMatrixView y) const;
-    // errors and per_feature lie in the memory that x is in. A caller that goes through its rows in blocks says which
-    // row of them x begins with.
-    void reconstruction_error(MatrixView x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
-                              std::int64_t first_row = 0) const;
-    // Loss over the rows of a source.
-    double evaluate(const RowSource& source) const;
+    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... and may lie in the device's memory.
+    // Rows that no device can read as they are go there a block at a time.
+    void encode(const Table& x, MutableMatrixView code) const;
+    void decode(const Table& code, MutableMatrixView x) const;
+    void reconstruct(const Table& x, MutableMatrixView y) const;
+    // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
+    // difference is multiplied by the column's scale before the loss is taken; bce has no such units.
+    // errors and per_feature lie in the memory that x is in.
+    void reconstruction_error(const Table& x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                              Units units = Units::scaled, std::int64_t first_row = 0) const;
+    // The mean over the features of |difference| / spread, negative: larger is more normal. per_feature takes each
+    // |difference| / spread. Of a detector that was trained; else throws Error(runtime).
+    void anomaly_scores(const Table& x, std::span<double> scores, std::optional<MutableMatrixView> per_feature) const;
+    // How rare such a score is among the rows held back. Throws Error(value) where there are none.
+    void p_values(const Table& x, std::span<double> p) const;
+    // Loss over rows.
+    double evaluate(const Samples& samples) const;
     // d loss / d parameter of all rows as one batch: the loss is sum(w e) / sum(w). One flat vector, program layout.
-    std::vector<float> gradients(const RowSource& source) const;
+    std::vector<float> gradients(const Samples& samples) const;
 
     std::vector<float> weights() const;  // flat, program layout
     // Throws Error(value) for a wrong size or a non-finite value, naming the parameter. Moments restart at zero.
     void set_weights(std::span<const float> flat);
+    // Instead of one that the first training fits, for weights that were trained elsewhere. Throws Error(value) for a
+    // wrong size and for what is not finite, or not above 0 where something is divided by it, and Error(runtime) for a
+    // configuration without scaling.
+    void set_scaling(Scaling scaling);
 
     StoredModel store(bool training_state) const;
     std::vector<std::string> feature_names;
 
 private:
-    void check_inputs(MatrixView x) const;
-    void run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out, const char* name) const;
-    void check_rows(const RowSource& source, const RowNames& names) const;
+    template <class Train>
+    FitEnd calibrated(RowFeed& rows, const Samples& all, const std::optional<DetectorRows>& chosen, Train&& train);
+    void calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen);
+    template <class Body>
+    void for_each_reconstruction(const RowSource& source, Body&& body) const;
+    Passage passage() const;
+    void check_where(const Table& rows, const char* name) const;
+    void check_inputs(const Table& x) const;
+    void check_samples(const Samples& samples, const RowNames& names) const;
+    void run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
+             const RowNames& names) const;
 
     Configuration configuration_;
     std::int64_t n_features_;
     Program program_;
-    const DeviceMemory* memory_;  // of the device; null where all memory is the host's
     TrainingState state_;
+    Scaling scaling_;
+    Calibration calibration_;
     std::unique_ptr<Model> model_;
     bool training_ = false;  // see Training in the source
 };

@@ -28,61 +28,40 @@ std::optional<Position> find(MatrixView rows, Bad bad) {
     return std::nullopt;
 }
 
-std::string element(const std::string& name, const Finding& found, std::int64_t first_row) {
-    return name + "[" + std::to_string(first_row + found.at.row) + ", " + std::to_string(found.at.col) + "] is " +
-           to_text(found.value);
-}
-
-// For rows in any memory.
-template <class Bad>
-std::optional<Finding> find(MatrixView rows, Bad bad, float low, float high, const DeviceMemory* memory) {
-    if (rows.memory == Memory::device) return memory->find_outside(rows, low, high);
-    const std::optional<Position> at = find(rows, bad);
-    if (!at) return std::nullopt;
-    return Finding{*at, rows.row(at->row)[at->col]};
-}
-
-std::optional<Finding> find_outside_bce(MatrixView targets, const DeviceMemory* memory) {
-    constexpr float kRounding = 1e-6F;
-    constexpr float kLow = -kRounding, kHigh = 1.0F + kRounding;
-    return find(targets, [](float value) { return !((value >= kLow) & (value <= kHigh)); }, kLow, kHigh, memory);
+std::string element(const std::string& name, MatrixView rows, Position at, std::int64_t first_row) {
+    return name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) + "] is " +
+           to_text(rows.row(at.row)[at.col]);
 }
 
 }  // namespace
 
-std::optional<Position> find_non_finite(MatrixView rows) { return find(rows, is_non_finite); }
+std::optional<Position> find_non_finite(MatrixView rows, const DeviceMemory* there) {
+    constexpr float kMost = std::numeric_limits<float>::max();
+    if (rows.memory == Memory::device) return there->find_outside(rows, -kMost, kMost);
+    return find(rows, is_non_finite);
+}
 
-std::optional<Position> find_outside(MatrixView rows, float low, float high) {
+std::optional<Position> find_outside(MatrixView rows, float low, float high, const DeviceMemory* there) {
+    if (rows.memory == Memory::device) return there->find_outside(rows, low, high);
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
-void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row, const DeviceMemory* memory) {
-    constexpr float kMost = std::numeric_limits<float>::max();
-    if (const auto found = find(rows, is_non_finite, -kMost, kMost, memory)) {
-        throw Error(ErrorKind::value, element(name, *found, first_row) + "; " + name + " must be finite");
+std::optional<Position> find_outside_bce(MatrixView targets, const DeviceMemory* there) {
+    constexpr float kRounding = 1e-6F;
+    return find_outside(targets, -kRounding, 1.0F + kRounding, there);
+}
+
+void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
+    if (const auto at = find_non_finite(rows)) {
+        throw Error(ErrorKind::value,
+                    element(name, rows, *at, first_row) + "; " + name + " must be finite (no NaN, no infinity)");
     }
 }
 
-void check_shape_of(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name) {
-    if (rows.cols != width) {
-        throw Error(ErrorKind::value, name + " has " + std::to_string(rows.cols) + " " + width_of);
-    }
-    if (rows.rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
-}
-
-void check_matrix(MatrixView rows, std::int64_t width, const std::string& width_of, const std::string& name,
-                  std::int64_t first_row, const DeviceMemory* memory) {
-    check_shape_of(rows, width, width_of, name);
-    check_finite(rows, name, first_row, memory);
-}
-
-bool are_bce_targets(MatrixView targets, const DeviceMemory* memory) { return !find_outside_bce(targets, memory); }
-
-void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row,
-                       const DeviceMemory* memory) {
-    if (const auto found = find_outside_bce(targets, memory)) {
-        throw Error(ErrorKind::value, element(name, *found, first_row) + "; loss=\"bce\" needs values in [0, 1]");
-    }
+void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, const std::string& width_of,
+                    const std::string& name) {
+    if (cols != width) throw Error(ErrorKind::value, name + " has " + std::to_string(cols) + " " + width_of);
+    if (rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
 }
 
 void check_weights(const float* weights, std::int64_t rows, const std::string& name) {

@@ -43,6 +43,7 @@ constexpr LayerWidths kDecoderWidths{0};
 constexpr Range<double> kBelowOne{0.0, 1.0, End::included, End::excluded};
 // In float32 a smaller epsilon would be lost in Adam's denominator, and 0 / 0 is no update.
 constexpr Range<double> kDenominator = number_of_at_least(std::numeric_limits<float>::min());
+constexpr Range<double> kContamination{0.0, 0.5, End::excluded, End::included};
 constexpr Range<std::int64_t> kVerbosity{0, 2};
 constexpr Range<std::uint64_t> kSeed{0, std::numeric_limits<std::uint64_t>::max()};
 // An epoch keys random numbers with 32 bits; a batch beyond 2^31 rows is a slip of the pen.
@@ -67,6 +68,7 @@ constexpr std::tuple kFields{
     Field{"clip_norm", &C::clip_norm, number_above(0.0)},
     Field{"input_noise", &C::input_noise, number_of_at_least(0.0)},
     Field{"input_noise_kind", &C::input_noise_kind, OneOf<NoiseKind>{}},
+    Field{"scaling", &C::scaling, OneOf<ScalingKind>{}},
     Field{"batch_size", &C::batch_size, kCount},
     Field{"epochs", &C::epochs, kCount},
     Field{"shuffle", &C::shuffle, TrueOrFalse{}},
@@ -78,6 +80,8 @@ constexpr std::tuple kFields{
     Field{"random_state", &C::random_state, kSeed},
     Field{"warm_start", &C::warm_start, TrueOrFalse{}},
     Field{"verbose", &C::verbose, kVerbosity},
+    Field{"contamination", &C::contamination, kContamination},
+    Field{"calibration_fraction", &C::calibration_fraction, kBelowOne},
 };
 
 template <class Visitor>
@@ -103,6 +107,9 @@ void check_together(const Configuration& c) {
     if (c.loss == Loss::bce && c.output_activation && *c.output_activation != Activation::sigmoid) {
         refuse(ErrorKind::value, "output_activation", "None or \"sigmoid\" with loss=\"bce\"",
                Json(std::string(math::name(*c.output_activation))));
+    }
+    if (c.loss == Loss::bce && c.scaling == ScalingKind::standard) {
+        refuse(ErrorKind::value, "scaling", "None or \"minmax\" with loss=\"bce\"", Json(std::string("standard")));
     }
     if (c.input_noise_kind == NoiseKind::mask && c.input_noise > 1.0) {
         refuse(ErrorKind::value, "input_noise", "at most 1 with input_noise_kind=\"mask\"", Json(c.input_noise));

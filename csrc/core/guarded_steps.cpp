@@ -30,10 +30,15 @@ std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch) {
 }
 
 GuardedSteps::GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job)
-    : model_(model), progress_(progress), held_(held), job_(std::move(job)), kept_(progress) {}
+    : model_(model),
+      progress_(progress),
+      held_(held),
+      job_(std::move(job)),
+      kept_(progress),
+      kept_history_(progress.history.end()) {}
 
 void GuardedSteps::held_anew() {
-    kept_ = progress_;
+    count_kept();
     kept_on_device_ = false;
     since_kept_.clear();
 }
@@ -87,7 +92,7 @@ Totals GuardedSteps::train(const Range& range, Stop& stop) {
     steps.noise.epoch = static_cast<std::uint32_t>(range.epoch);
     steps.loss_sum = range.loss_sum;
     steps.weight_sum = range.weight_sum;
-    return model_.train(job_.source, steps, job_.rule, job_.reducer, stop);
+    return job_.rows.train(model_, steps, job_.rule, job_.reducer, stop);
 }
 
 void GuardedSteps::count(const Totals& totals) {
@@ -97,8 +102,13 @@ void GuardedSteps::count(const Totals& totals) {
     progress_.weight_sum = totals.weight_sum;
 }
 
-void GuardedSteps::keep() {
+void GuardedSteps::count_kept() {
     kept_ = progress_;
+    kept_history_ = progress_.history.end();
+}
+
+void GuardedSteps::keep() {
+    count_kept();
     model_.keep();
     kept_on_device_ = true;
     since_kept_.clear();
@@ -114,7 +124,8 @@ void GuardedSteps::restore() {
 
 void GuardedSteps::go_back() {
     restore();
-    progress_ = kept_;
+    static_cast<Counters&>(progress_) = kept_;
+    progress_.history.cut(kept_history_);
     since_kept_.clear();
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "core/row_feed.hpp"
 #include "core/training_state.hpp"
 #include "device/contract.hpp"
 #include "isthmus/types.hpp"
@@ -39,7 +40,7 @@ private:
 class GuardedSteps {
 public:
     struct Job {
-        const RowSource& source;
+        RowFeed& rows;
         RowOrder order;
         std::int64_t batch_size;  // at most order.size()
         UpdateRule rule;
@@ -75,6 +76,8 @@ private:
 
     Totals train(const Range& range, Stop& stop);
     void count(const Totals& totals);
+    // The model holds what the counters say now.
+    void count_kept();
     void keep();
     void restore();
     void go_back();
@@ -85,8 +88,9 @@ private:
     Progress& progress_;
     const Tensors& held_;
     Job job_;
-    Progress kept_;
-    bool kept_on_device_ = false;  // else kept_ is the progress of held_
+    Counters kept_;
+    History::End kept_history_;
+    bool kept_on_device_ = false;  // else kept_ counts what held_ holds
     std::vector<Range> since_kept_;
 };
 

@@ -4,30 +4,32 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
-#include <vector>
 
+#include "core/permutation.hpp"
+#include "core/row_feed.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus {
 
 class HeldBack {
 public:
-    // Throws Error(value) when there are fewer than two rows, or when all weight is on one side.
-    // `memory` gathers rows that lie in a device's.
-    HeldBack(const RowSource& all, std::uint64_t seed, double fraction, const DeviceMemory* memory = nullptr);
+    HeldBack(const RowFeed& all, Split split);
     HeldBack(const HeldBack&) = delete;
     HeldBack& operator=(const HeldBack&) = delete;
 
     const RowSource& validation() const { return source_; }
-    std::span<const std::int64_t> training_rows() const { return training_rows_; }
+    std::span<const std::int64_t> training_rows() const { return split_.training; }
 
 private:
-    std::vector<std::int64_t> training_rows_;
-    std::vector<float> inputs_, targets_, weights_;
-    std::shared_ptr<void> device_inputs_, device_targets_;
+    Split split_;
+    Converted rows_;
     RowSource source_;
 };
+
+// The split of the samples' rows; `name` is what the fraction is called. Throws Error(value) when there are fewer than
+// two, or when all weight is on one side.
+Split hold_back(const Samples& all, std::uint64_t seed, double fraction,
+                const std::string& name = "validation_fraction");
 
 }  // namespace isthmus

@@ -28,25 +28,25 @@ constexpr Range<std::uint64_t> kSeed{0, std::numeric_limits<std::uint64_t>::max(
 template <class T>
 struct Counter {
     const char* name;
-    T Progress::* member;
+    T Counters::* member;
     Range<T> range;
 };
 
 constexpr std::tuple kCounters{
-    Counter{"epoch", &Progress::epoch, kEpoch},
-    Counter{"step", &Progress::step, kCounter},
-    Counter{"seed", &Progress::seed, kSeed},
+    Counter{"epoch", &Counters::epoch, kEpoch},
+    Counter{"step", &Counters::step, kCounter},
+    Counter{"seed", &Counters::seed, kSeed},
 };
 constexpr std::tuple kTrainingCounters{
-    Counter{"step_in_epoch", &Progress::step_in_epoch, kCounter},
-    Counter{"loss_sum", &Progress::loss_sum, kNotNan},
-    Counter{"weight_sum", &Progress::weight_sum, kNotNegative},
-    Counter{"seconds", &Progress::seconds, kNotNegative},
-    Counter{"plateau_factor", &Progress::plateau_factor, kFactor},
-    Counter{"plateau_best", &Progress::plateau_best, kNotNan},
-    Counter{"plateau_wait", &Progress::plateau_wait, kCounter},
-    Counter{"best_loss", &Progress::best_loss, kNotNan},
-    Counter{"best_wait", &Progress::best_wait, kCounter},
+    Counter{"step_in_epoch", &Counters::step_in_epoch, kCounter},
+    Counter{"loss_sum", &Counters::loss_sum, kNotNan},
+    Counter{"weight_sum", &Counters::weight_sum, kNotNegative},
+    Counter{"seconds", &Counters::seconds, kNotNegative},
+    Counter{"plateau_factor", &Counters::plateau_factor, kFactor},
+    Counter{"plateau_best", &Counters::plateau_best, kNotNan},
+    Counter{"plateau_wait", &Counters::plateau_wait, kCounter},
+    Counter{"best_loss", &Counters::best_loss, kNotNan},
+    Counter{"best_wait", &Counters::best_wait, kCounter},
 };
 
 [[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::model_format, what); }
@@ -77,8 +77,8 @@ const Json& member(const Json& object, const char* name) {
     return *found;
 }
 
-template <class Counters>
-void write_counters(const Progress& progress, const Counters& counters, JsonObject& members) {
+template <class Which>
+void write_counters(const Progress& progress, const Which& counters, JsonObject& members) {
     const auto write = [&]<class T>(const Counter<T>& counter) {
         const T value = progress.*counter.member;
         if constexpr (std::is_same_v<T, double>) {
@@ -90,8 +90,8 @@ void write_counters(const Progress& progress, const Counters& counters, JsonObje
     std::apply([&](const auto&... all) { (write(all), ...); }, counters);
 }
 
-template <class Counters>
-void read_counters(const Json& object, const Counters& counters, Progress& progress) {
+template <class Which>
+void read_counters(const Json& object, const Which& counters, Progress& progress) {
     const auto read = [&]<class T>(const Counter<T>& counter) {
         const Json& value = member(object, counter.name);
         if constexpr (std::is_same_v<T, double>) {

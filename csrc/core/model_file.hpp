@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/detector.hpp"
+#include "core/scaling.hpp"
 #include "core/training_state.hpp"
 #include "isthmus/types.hpp"
 
@@ -22,6 +24,8 @@ struct StoredModel {
     Configuration configuration;
     std::int64_t n_features = 0;
     std::vector<std::string> feature_names;  // empty: none
+    Scaling scaling;                         // empty: none, or not fitted yet
+    Calibration calibration;                 // of an anomaly detector; empty: not yet
     // Weights, epoch, step, seed and history are always stored; moments, counters and best weights only with
     // has_training_state.
     TrainingState state;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/model_tensors.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -23,6 +24,32 @@ constexpr std::array<std::pair<const char*, std::vector<double> History::*>, 4> 
     {"history.learning_rate", &History::learning_rate},
     {"history.seconds", &History::seconds},
 }};
+
+// Behind it what was learned about columns and scores, each there or not: as many numbers as there are features, one,
+// or any; finite, and above 0 where something is divided by them.
+enum class Count : std::uint8_t { features, one, any };
+struct Learned {
+    const char* name;
+    std::vector<double>& (*values)(StoredModel&);
+    Count count;
+    bool divides;
+};
+constexpr std::array kLearned = {
+    Learned{"scaling.shift", [](StoredModel& m) -> std::vector<double>& { return m.scaling.shift; }, Count::features,
+            false},
+    Learned{"scaling.scale", [](StoredModel& m) -> std::vector<double>& { return m.scaling.scale; }, Count::features,
+            true},
+    Learned{"detector.spread", [](StoredModel& m) -> std::vector<double>& { return m.calibration.spread; },
+            Count::features, true},
+    Learned{"detector.offset", [](StoredModel& m) -> std::vector<double>& { return m.calibration.offset; }, Count::one,
+            false},
+    Learned{"detector.held_back", [](StoredModel& m) -> std::vector<double>& { return m.calibration.held_back; },
+            Count::any, false},
+};
+
+const std::vector<double>& values_of(const Learned& learned, const StoredModel& model) {
+    return learned.values(const_cast<StoredModel&>(model));  // NOLINT: the function returns a member, no more
+}
 
 enum class Buffer : std::uint8_t { params, m, v, best };
 constexpr std::array kBuffers = {Buffer::params, Buffer::m, Buffer::v, Buffer::best};
@@ -135,6 +162,35 @@ std::vector<double> read_series(Walk& walk, const std::string& name) {
     return values;
 }
 
+void check_learned(const StoredModel& model) {
+    const bool scaled = !model.scaling.shift.empty() || !model.scaling.scale.empty();
+    const bool calibrated = !model.calibration.empty() || !model.calibration.offset.empty();
+    if (scaled && !model.configuration.scaling)
+        fail("tensor scaling.shift does not belong to a model with scaling=None");
+    if ((calibrated || !model.calibration.held_back.empty()) &&
+        model.configuration.kind != ModelKind::anomaly_detector) {
+        fail("tensor detector.spread does not belong to an autoencoder");
+    }
+    for (const Learned& learned : kLearned) {
+        const std::vector<double>& values = values_of(learned, model);
+        const bool scaling = std::string_view(learned.name).starts_with("scaling");
+        const auto size = static_cast<std::int64_t>(values.size());
+        const std::int64_t wanted = learned.count == Count::features ? model.n_features : 1;
+        if ((scaling ? scaled : calibrated) && learned.count != Count::any && size != wanted) {
+            fail(std::string("tensor ") + learned.name + ": shape must be " + to_text({wanted}) + "; got " +
+                 to_text({size}));
+        }
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            if (std::isfinite(values[i]) && (!learned.divides || values[i] > 0.0)) continue;
+            fail(std::string(learned.name) + "[" + std::to_string(i) + "] is " + Json(values[i]).dump() +
+                 "; it must be finite" + (learned.divides ? " and above 0" : ""));
+        }
+    }
+    if (!std::is_sorted(model.calibration.held_back.begin(), model.calibration.held_back.end())) {
+        fail("tensor detector.held_back must ascend");
+    }
+}
+
 void read_buffer(Walk& walk, Buffer buffer, const Network& network, std::vector<float>& flat) {
     std::vector<std::string_view> pieces;
     for (std::size_t i = 0; i < network.names.size(); ++i) {
@@ -163,6 +219,12 @@ std::vector<StoredTensor> tensors_of(const StoredModel& model) {
         const auto size = static_cast<std::int64_t>(values.size());
         tensors.push_back({name, TensorType::f64, {size}, bytes_of(values.data(), size)});
     }
+    check_learned(model);
+    for (const Learned& learned : kLearned) {
+        const std::vector<double>& values = values_of(learned, model);
+        const auto size = static_cast<std::int64_t>(values.size());
+        if (size > 0) tensors.push_back({learned.name, TensorType::f64, {size}, bytes_of(values.data(), size)});
+    }
     for (const Buffer buffer : kBuffers) {
         const std::vector<float>& flat = floats(model.state, buffer);
         if (buffer != Buffer::params && (!model.has_training_state || flat.empty())) continue;
@@ -185,6 +247,10 @@ void read_tensors(std::span<const StoredTensor> tensors, StoredModel& model) {
     Walk walk(tensors);
     for (const auto& [name, member] : kHistory) model.state.history.*member = read_series(walk, name);
     check_history(model.state);
+    for (const Learned& learned : kLearned) {
+        if (walk.is_at(learned.name)) learned.values(model) = read_series(walk, learned.name);
+    }
+    check_learned(model);
     for (const Buffer buffer : kBuffers) {
         const bool present = walk.is_at(prefix(buffer) + network.names.front());
         if (buffer == Buffer::params || (model.has_training_state && present)) {

@@ -43,11 +43,10 @@ std::vector<std::int64_t> permutation(std::uint64_t seed, std::uint32_t epoch, s
     return rows;
 }
 
-Split split_rows(std::uint64_t seed, double fraction, std::int64_t n) {
+Split split_rows(std::uint64_t seed, double fraction, std::int64_t n, const std::string& name) {
     if (n < 2) {
-        throw Error(ErrorKind::value,
-                    "validation_fraction needs at least 2 rows, one to hold back and one to train on; X has " +
-                        std::to_string(n));
+        throw Error(ErrorKind::value, name + " needs at least 2 rows, one to hold back and one to train on; X has " +
+                                          std::to_string(n) + " sample");
     }
     const double wanted = std::round(fraction * static_cast<double>(n));
     const std::int64_t held_back = std::clamp<std::int64_t>(static_cast<std::int64_t>(wanted), 1, n - 1);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace isthmus {
@@ -22,7 +23,8 @@ struct Split {
     std::vector<std::int64_t> validation;
 };
 
-// Holds back round(fraction * n) of n rows, at least 1 and at most n - 1. Error(value) when n < 2.
-Split split_rows(std::uint64_t seed, double fraction, std::int64_t n);
+// Holds back round(fraction * n) of n rows, at least 1 and at most n - 1. Error(value) when n < 2; `name` is what the
+// fraction is called.
+Split split_rows(std::uint64_t seed, double fraction, std::int64_t n, const std::string& name = "validation_fraction");
 
 }  // namespace isthmus

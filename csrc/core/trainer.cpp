@@ -19,11 +19,11 @@
 namespace isthmus {
 namespace {
 
-GuardedSteps::Job job_of(const RowSource& source, RowOrder order, const Configuration& configuration,
-                         const Progress& progress, Reducer* reducer) {
+GuardedSteps::Job job_of(RowFeed& rows, RowOrder order, const Configuration& configuration, const Progress& progress,
+                         Reducer* reducer) {
     const std::int64_t batch_size = std::min(configuration.batch_size, order.size());
     const Noise noise{configuration.input_noise_kind, static_cast<float>(configuration.input_noise), progress.seed, 0};
-    return {source, std::move(order), batch_size, update_rule(configuration), noise, reducer};
+    return {rows, std::move(order), batch_size, update_rule(configuration), noise, reducer};
 }
 
 // Steps of whole epochs; throws when they cannot be counted. Noise and permutation are keyed by a 32-bit epoch.
@@ -80,7 +80,7 @@ void finish_epoch(Progress& progress, const EpochInfo& info) {
 
 class EpochLoop {
 public:
-    EpochLoop(Model& model, TrainingState& state, const Configuration& configuration, const RowSource* validation,
+    EpochLoop(Model& model, TrainingState& state, const Configuration& configuration, RowFeed* validation,
               const Hooks& hooks, Interrupt& interrupt, GuardedSteps& steps)
         : model_(model),
           state_(state),
@@ -177,7 +177,7 @@ private:
     Model& model_;
     TrainingState& state_;
     const Configuration& configuration_;
-    const RowSource* validation_;
+    RowFeed* validation_;
     const Hooks& hooks_;
     Interrupt& interrupt_;
     GuardedSteps& steps_;
@@ -186,14 +186,21 @@ private:
     std::int64_t steps_done_ = 0;
 };
 
-// The source with its rows held by the device, for the time of one fit: nothing stale survives it.
-RowSource held(const Model& model, const RowSource& source) {
-    RowSource result = source;
-    if (result.resident) return result;
-    result.resident = model.hold(source);
-    result.resident_row = 0;
-    return result;
-}
+// Rows held by the device for the time of one fit.
+class Held {
+public:
+    Held(const Model& model, RowFeed* rows) : rows_(rows) {
+        if (rows_) rows_->hold(model);
+    }
+    ~Held() {
+        if (rows_) rows_->release();
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+private:
+    RowFeed* rows_;
+};
 
 // Calls body and has the state stored however it ends; what Stop threw comes before anything else.
 template <class Body>
@@ -211,16 +218,15 @@ void train_and_store(Model& model, TrainingState& state, const Interrupt& interr
 
 }  // namespace
 
-FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, const RowSource& training,
-           const RowSource* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows) {
+FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
+           RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows) {
     Interrupt interrupt(hooks.stop);
-    const RowSource rows = held(model, training);
-    const std::optional<RowSource> held_out =
-        validation ? std::optional<RowSource>(held(model, *validation)) : std::nullopt;
+    const Held held_training(model, &training);
+    const Held held_validation(model, validation);
     RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
     GuardedSteps steps(model, state, state.tensors,
-                       job_of(rows, std::move(order), configuration, state, hooks.reducer));
-    EpochLoop loop(model, state, configuration, held_out ? &*held_out : nullptr, hooks, interrupt, steps);
+                       job_of(training, std::move(order), configuration, state, hooks.reducer));
+    EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
     train_and_store(model, state, interrupt, [&] {
         end = loop.run();
@@ -231,14 +237,14 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
     return end;
 }
 
-void partial_fit(Model& model, TrainingState& state, const Configuration& configuration, const RowSource& training,
+void partial_fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
                  const Hooks& hooks) {
     Stopwatch watch;
     Interrupt interrupt(hooks.stop);
-    const RowSource rows = held(model, training);
+    const Held held(model, &training);
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
     GuardedSteps steps(model, state, state.tensors,
-                       job_of(rows, std::move(order), configuration, state, hooks.reducer));
+                       job_of(training, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, 1, steps.steps_per_epoch());
     train_and_store(model, state, interrupt, [&] {
         leave_epoch(state);
@@ -258,9 +264,9 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     });
 }
 
-double evaluate(const Model& model, const RowSource& source) {
+double evaluate(const Model& model, RowFeed& rows) {
     Interrupt never(nullptr);
-    return *evaluate_until(model, source, never);
+    return *evaluate_until(model, rows, never);
 }
 
 }  // namespace isthmus

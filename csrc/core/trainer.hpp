@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "core/row_feed.hpp"
 #include "core/training_state.hpp"
 #include "device/contract.hpp"
 #include "isthmus/types.hpp"
@@ -40,15 +41,15 @@ enum class FitEnd : std::uint8_t { epochs_done, early, stopped };
 //
 // Throws Error(divergence) with epoch, step and learning rate, after the model went back to its last finite weights.
 // What hooks.stop or hooks.on_epoch_end throws passes through; the state is that of the last completed step.
-FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, const RowSource& training,
-           const RowSource* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows = {});
+FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
+           RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows = {});
 
 // One pass in the order of the rows, in slices of batch_size, at a constant learning rate; one entry in the history. An
 // epoch that was interrupted is given up. When this pass is, its steps stay done and it does not count as an epoch.
-void partial_fit(Model& model, TrainingState& state, const Configuration& configuration, const RowSource& training,
+void partial_fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
                  const Hooks& hooks);
 
 // sum(w_i e_i) / sum(w_i)
-double evaluate(const Model& model, const RowSource& source);
+double evaluate(const Model& model, RowFeed& rows);
 
 }  // namespace isthmus

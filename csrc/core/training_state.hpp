@@ -3,6 +3,7 @@
 // they live on the device, and the trainer keeps a copy of the progress beside the device's own copy of the tensors.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -17,9 +18,21 @@ struct History {
     std::vector<double> val_loss;
     std::vector<double> learning_rate;  // that of the epoch's last step
     std::vector<double> seconds;
+
+    // Where it ended, to go back there: it only grows while training.
+    struct End {
+        std::size_t loss, val_loss, learning_rate, seconds;
+    };
+    End end() const { return {loss.size(), val_loss.size(), learning_rate.size(), seconds.size()}; }
+    void cut(const End& end) {
+        loss.resize(end.loss);
+        val_loss.resize(end.val_loss);
+        learning_rate.resize(end.learning_rate);
+        seconds.resize(end.seconds);
+    }
 };
 
-struct Progress {
+struct Counters {
     std::uint64_t seed = 0;
 
     std::int64_t epoch = 0;  // whole epochs done
@@ -39,7 +52,9 @@ struct Progress {
     double best_loss = std::numeric_limits<double>::infinity();
     std::int64_t best_wait = 0;
     std::vector<float> best_params;  // empty: none yet
+};
 
+struct Progress : Counters {
     History history;
 };
 

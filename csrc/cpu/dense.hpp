@@ -121,7 +121,7 @@ static void dense_backward_input_with(const BackwardInputArgs& f) {
             },
             kNothing);
     } else {
-        alignas(64) float tile[kTileRows * kPanel];
+        alignas(64) float tile[kNarrowTileRows * kPanel];
         multiply_panels<Unchanged, false>(
             product,
             [&](TileArgs& t, std::int64_t, std::int64_t) ISTHMUS_LAMBDA_INLINE {
@@ -160,26 +160,28 @@ static void weight_gradient(const WeightGradientArgs& w) {
     t.upcoming_stride[1] = t.upcoming_stride[2] = fetch ? kLine : w.dz_rows_stride;
     t.later_stride = w.dz_rows_stride;
     std::int64_t number = 0;
-    for_each_tile(w.inputs, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
-        t.a = w.packed ? w.x + i * w.rows : w.x + i;
-        t.a_stride = w.packed ? height : w.x_stride;
-        t.c = w.dw + i * w.panel_width;
-        t.init = w.accumulate ? t.c : kZeros;
-        t.init_stride = w.accumulate ? w.panel_width : 0;
-        const float* next_panel = w.dz_rows + w.panel_width + number % kPanelLines * kLine;
-        if (fetch) {
-            for (int j = 0; j < 3; ++j) t.upcoming[j] = w.upcoming[j] + i * w.panel_width;
-            t.lines = height * w.panel_width / kLine;
-            t.later = next_panel;
-            t.more = far_panel && number < kPanelLines ? w.rows : 0;
-        } else if (far_panel || far_columns) {
-            t.upcoming[0] = w.x + w.inputs + number * kLine;
-            t.upcoming[1] = t.upcoming[2] = next_panel;
-            t.lines = w.rows;
-        }
-        ++number;
-        find_tile<Order::columns, Unchanged>(height, w.panel_width / kLanes)(t);
-    });
+    const std::int64_t vectors = w.panel_width / kLanes;
+    for_each_tile(w.inputs, w.packed ? kTileRows : most_tile_rows(vectors),
+                  [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+                      t.a = w.packed ? w.x + i * w.rows : w.x + i;
+                      t.a_stride = w.packed ? height : w.x_stride;
+                      t.c = w.dw + i * w.panel_width;
+                      t.init = w.accumulate ? t.c : kZeros;
+                      t.init_stride = w.accumulate ? w.panel_width : 0;
+                      const float* next_panel = w.dz_rows + w.panel_width + number % kPanelLines * kLine;
+                      if (fetch) {
+                          for (int j = 0; j < 3; ++j) t.upcoming[j] = w.upcoming[j] + i * w.panel_width;
+                          t.lines = height * w.panel_width / kLine;
+                          t.later = next_panel;
+                          t.more = far_panel && number < kPanelLines ? w.rows : 0;
+                      } else if (far_panel || far_columns) {
+                          t.upcoming[0] = w.x + w.inputs + number * kLine;
+                          t.upcoming[1] = t.upcoming[2] = next_panel;
+                          t.lines = w.rows;
+                      }
+                      ++number;
+                      find_tile<Order::columns, Unchanged>(height, vectors)(t);
+                  });
     if (w.bias) {
         bias_gradient(w.rows, w.dz, w.dz_stride, w.panel_width, w.accumulate, w.dw + w.inputs * w.panel_width);
     }

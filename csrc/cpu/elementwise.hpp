@@ -15,14 +15,15 @@
 
 namespace isthmus::cpu::ISTHMUS_ISA {
 
-template <class LossT>
-static void loss_with(const LossArgs& l) {
+// By value: to the compiler a store of a vector may change what lies behind a reference.
+template <class LossT, bool kGradient, bool kValues>
+static void loss_with(const LossArgs l) {
     for (std::int64_t r = 0; r < l.rows; ++r) {
         const float* y = l.y + r * l.y_stride;
         const float* target = l.targets[r];
-        float* dy = l.dy ? l.dy + r * l.dy_stride : nullptr;
-        float* values = l.values ? l.values + r * l.values_stride : nullptr;
-        const float scale = dy ? l.row_scale[r] : 0.0F;
+        float* dy = kGradient ? l.dy + r * l.dy_stride : nullptr;
+        float* values = kValues ? l.values + r * l.values_stride : nullptr;
+        const float scale = kGradient ? l.row_scale[r] : 0.0F;
         Vec sum(0.0F);
         for_each_vector(l.cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
             using T = typename decltype(part)::T;
@@ -30,15 +31,24 @@ static void loss_with(const LossArgs& l) {
             T gradient;
             LossT::evaluate(part.load(y + j), part.load(target + j), value, gradient);
             sum = sum + part.sum(part.keep(value));
-            if (dy) part.store_whole(part.keep(gradient * T(scale)), dy + j);
-            if (values) part.store(value, values + j);
+            if constexpr (kGradient) part.store_whole(part.keep(gradient * T(scale)), dy + j);
+            if constexpr (kValues) part.store(value, values + j);
         });
-        l.sums[r] = sum_lanes(sum);
+        l.errors[r] = sum_lanes(sum) / l.divisor;
     }
 }
 
 static void loss(const LossArgs& args) {
-    math::visit(args.loss, [&](auto which) { loss_with<decltype(which)>(args); });
+    math::visit(args.loss, [&](auto which) {
+        using LossT = decltype(which);
+        if (args.dy != nullptr) {
+            loss_with<LossT, true, false>(args);
+        } else if (args.values != nullptr) {
+            loss_with<LossT, false, true>(args);
+        } else {
+            loss_with<LossT, false, false>(args);
+        }
+    });
 }
 
 static void activation_forward(Activation activation, std::int64_t n, const float* z, float* y) {

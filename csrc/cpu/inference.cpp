@@ -211,10 +211,9 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
             const MatrixView x{source.inputs.row(row), end - row, source.inputs.cols, source.inputs.stride};
             const Matrix y = forward(layer_run, 0, network.layers().size(), x, two, mine, {}, nullptr);
             for (std::int64_t r = row; r < end; ++r) target[r - row] = target_rows.row(r);
-            double* sums = errors.data() + row;
-            network.isa().loss({network.loss(), end - row, d, y.data, y.stride, target, nullptr, sums, nullptr, 0,
-                                per_feature ? per_feature->row(row) : nullptr, per_feature ? per_feature->stride : 0});
-            for (std::int64_t r = 0; r < end - row; ++r) sums[r] /= static_cast<double>(d);
+            network.isa().loss({network.loss(), end - row, d, y.data, y.stride, target, nullptr, static_cast<double>(d),
+                                errors.data() + row, nullptr, 0, per_feature ? per_feature->row(row) : nullptr,
+                                per_feature ? per_feature->stride : 0});
         });
     });
 }

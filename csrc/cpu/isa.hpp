@@ -96,10 +96,11 @@ struct LossArgs {
     std::int64_t y_stride;
     const float* const* targets;  // a pointer for each row
     const float* row_scale;       // dy is multiplied by it; unused without dy
-    double* sums;                 // sum over the row's elements
-    float* dy;                    // whole vectors, padded lanes zero; may be y; null: none
+    double divisor;
+    double* errors;  // sum over the row's elements, divided
+    float* dy;       // whole vectors, padded lanes zero; may be y; null: none
     std::int64_t dy_stride;
-    float* values;  // each element's loss (rows, cols), or null
+    float* values;  // each element's loss (rows, cols), or null; not together with dy
     std::int64_t values_stride;
 };
 

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "cpu/cpu.hpp"
 #include "cpu/passes.hpp"
-#include "cpu/replica_step.hpp"
 #include "cpu/step.hpp"
 #include "cpu/team.hpp"
 #include "cpu/weight_gradients.hpp"
@@ -20,6 +20,7 @@ CpuModel::CpuModel(const Program& program, const CompileOptions& options)
 }
 
 void CpuModel::write(const Tensors& tensors) {
+    if (replica_) replica_->current = false;
     const int threads = copy_threads();
     network_.pack(tensors.params, flat_.params, threads);
     network_.pack(tensors.m, flat_.m, threads);
@@ -49,6 +50,7 @@ void CpuModel::copy(const Flat& from, Flat& to) const {
 void CpuModel::keep() { copy(flat_, kept_); }
 
 void CpuModel::rollback() {
+    if (replica_) replica_->current = false;
     copy(kept_, flat_);
     network_.copy_weights(flat_.params, copies_);
 }
@@ -68,6 +70,10 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const bool replicated =
         !split && thread_limit() >= ReplicaRunner::kThreads && rows_summed_first(network_, batch) < batch;
     const int threads = replicated ? ReplicaRunner::kThreads : threads_for(flops, thread_limit(), kStepFlopsPerThread);
+    last_plan_ = (replicated ? "fused, the weights in each thread, "
+                  : split    ? "split, "
+                             : "fused, ") +
+                 std::to_string(threads) + (threads == 1 ? " thread" : " threads");
     if (!workspace_ || !workspace_->has_room(piece, threads)) {
         workspace_.reset();
         workspace_ = std::make_unique<Workspace>(network_, piece, threads);
@@ -75,7 +81,15 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
     const StepParameters parameters{flat_.params.data(), flat_.m.data(), flat_.v.data(), copies_.data()};
-    if (replicated) return ReplicaRunner(network_, parameters, source, range, rule, stop, *workspace_).run();
+    if (replica_ && !replicated) replica_->current = false;
+    if (replicated) {
+        const std::int64_t half = (workspace_->rows + 1) / 2;
+        if (!replica_ || !replica_->work.has_room(half, 1)) {
+            replica_.reset();
+            replica_ = std::make_unique<Replica>(network_, half);
+        }
+        return ReplicaRunner(network_, parameters, source, range, rule, stop, *workspace_, *replica_).run();
+    }
     return StepRunner(network_, parameters, source, range, rule, split ? gradient_.data() : nullptr, reducer, stop,
                       *workspace_)
         .run(threads);

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "cpu/buffer.hpp"
 #include "cpu/inference.hpp"
 #include "cpu/network.hpp"
+#include "cpu/replica_step.hpp"
 #include "cpu/workspace.hpp"
 #include "device/contract.hpp"
 
@@ -22,6 +24,7 @@ public:
     void rollback() override;
     Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                  Stop& stop) override;
+    std::string last_plan() const override { return last_plan_; }
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
     void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
@@ -44,6 +47,8 @@ private:
     Buffer copies_;                         // of the weights, as the products want them
     Buffer gradient_;                       // the split plan's
     std::unique_ptr<Workspace> workspace_;  // the last train's
+    std::unique_ptr<Replica> replica_;      // likewise
+    std::string last_plan_;
     mutable ScratchPool scratch_;
 };
 

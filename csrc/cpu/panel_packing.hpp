@@ -12,7 +12,7 @@
 namespace isthmus::cpu::ISTHMUS_ISA {
 
 static void pack_columns(std::int64_t rows, const float* x, std::int64_t x_stride, std::int64_t inputs, float* out) {
-    for_each_tile(inputs, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+    for_each_tile(inputs, kTileRows, [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
         float* to = out + i * rows;
         for (std::int64_t r = 0; r < rows; ++r, to += height) {
             // What a whole vector writes too much is written again by what comes next.

@@ -12,10 +12,10 @@ namespace isthmus::cpu::ISTHMUS_ISA {
 
 alignas(64) static constexpr float kZeros[kPanel] = {};
 
-// Calls tile(row, height) over the rows, tops first.
+// Calls tile(row, height) over the rows, tops first, in tiles of at most `most` rows.
 template <class F>
-ISTHMUS_INLINE void for_each_tile(std::int64_t rows, F&& tile) {
-    const TileRows split(rows);
+ISTHMUS_INLINE void for_each_tile(std::int64_t rows, int most, F&& tile) {
+    const TileRows split(rows, most);
     std::int64_t row = 0;
     for (std::int64_t t = 0; t < split.tiles; ++t) {
         const std::int64_t height = split.height(t);
@@ -76,7 +76,6 @@ template <class Finish, class Place, class Then>
 ISTHMUS_INLINE void multiply_slice(const PanelProduct& product, RowsOfPanel rows, Slice slice, Place&& place,
                                    Then&& then) {
     const PanelLayout& layout = product.layout;
-    const std::int64_t tiles = (rows.end - rows.begin + kTileRows - 1) / kTileRows;
     TileArgs t{};
     t.k = slice.end - slice.begin;
     t.a_stride = product.a_stride;
@@ -100,11 +99,13 @@ ISTHMUS_INLINE void multiply_slice(const PanelProduct& product, RowsOfPanel rows
             p += kRowPanels - 1;
             continue;
         }
+        const int most = most_tile_rows(width / kLanes);
+        const std::int64_t tiles = (rows.end - rows.begin + most - 1) / most;
         const std::int64_t next = p + 1 < product.last_panel ? p + 1 : product.first_panel;
         const float* upcoming = product.panels + layout.panel_offset(next) + slice.begin * layout.panel_width(next);
         const std::int64_t share = (t.k * layout.panel_width(next) / kLine + tiles - 1) / tiles;
         const std::int64_t lines = layout.size() > kWordsBesideRows ? share : 0;
-        for_each_tile(rows.end - rows.begin, [&](std::int64_t tile, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
+        for_each_tile(rows.end - rows.begin, most, [&](std::int64_t tile, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
             const std::int64_t row = rows.begin + tile;
             t.a = product.a + row * product.a_stride + slice.begin;
             fetch_ahead(t, upcoming, lines, product.ahead);

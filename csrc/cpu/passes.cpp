@@ -12,12 +12,21 @@ void gather(const Network& network, const RowSource& source, std::span<const std
             std::int64_t begin, std::int64_t end, Workspace& work) {
     const std::int64_t n_features = network.n_features();
     const std::int64_t stride = network.layers().front().in_stride;
+    const MatrixView inputs = source.inputs;
+    const MatrixView targets = source.targets ? *source.targets : inputs;
+    const auto width = static_cast<float>(n_features);
     for (std::int64_t r = begin; r < end; ++r) {
         const auto i = static_cast<std::size_t>(r);
-        const std::int64_t number = rows[i];
-        work.inputs[i] = source.inputs.row(number);
-        work.targets[i] = source.targets ? source.targets->row(number) : work.inputs[i];
-        work.scales[i] = source.weight(number) / static_cast<float>(n_features);
+        work.inputs[i] = inputs.row(rows[i]);
+        work.targets[i] = targets.row(rows[i]);
+    }
+    if (source.weights == nullptr) {
+        std::fill(work.scales.begin() + begin, work.scales.begin() + end, 1.0F / width);
+    } else {
+        for (std::int64_t r = begin; r < end; ++r) {
+            const auto i = static_cast<std::size_t>(r);
+            work.scales[i] = source.weights[rows[i]] / width;
+        }
     }
     network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
     if (noise.amount != 0.0F) {
@@ -64,9 +73,8 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     float* dy = layer.needs_z ? y : dz;
     const auto r = static_cast<std::size_t>(row);
     network.isa().loss({network.loss(), count, layer.out, y, layer.out_stride, work.targets.data() + r,
-                        work.scales.data() + r, work.errors.data() + r, dy, layer.out_stride, nullptr, 0});
-    for (std::int64_t i = row; i < row + count; ++i)
-        work.errors[static_cast<std::size_t>(i)] /= static_cast<double>(layer.out);
+                        work.scales.data() + r, static_cast<double>(layer.out), work.errors.data() + r, dy,
+                        layer.out_stride, nullptr, 0});
     if (activation != Activation::linear) {
         for (std::int64_t i = 0; i < count; ++i) {
             const std::int64_t offset = i * layer.out_stride;

@@ -9,8 +9,29 @@
 
 namespace isthmus::cpu {
 
+namespace {
+
+// The rows of part 0 or 1 of a batch whose part 0 has `first`, and those of the next batch, as if that were cut alike.
+Batches part_of(const Batches& batch, std::int64_t first, int part) {
+    const auto cut = [&](std::span<const std::int64_t> rows) {
+        const std::size_t size = std::min(rows.size(), static_cast<std::size_t>(first));
+        return part == 0 ? rows.first(size) : rows.subspan(size);
+    };
+    return {cut(batch.rows), cut(batch.next_rows)};
+}
+
+}  // namespace
+
+Replica::Replica(const Network& network, std::int64_t rows)
+    : work(network, rows, 1), state(3 * network.flat_size() + network.copies_size()) {
+    for (Exchange& exchange : exchanges) {
+        for (Part& part : exchange.parts) part.gradient = Buffer(network.flat_size());
+    }
+}
+
 ReplicaRunner::ReplicaRunner(const Network& network, StepParameters parameters, const RowSource& source,
-                             const StepRange& range, const UpdateRule& rule, Stop& stop, Workspace& work)
+                             const StepRange& range, const UpdateRule& rule, Stop& stop, Workspace& work,
+                             Replica& replica)
     : network_(network),
       parameters_(parameters),
       source_(source),
@@ -18,44 +39,52 @@ ReplicaRunner::ReplicaRunner(const Network& network, StepParameters parameters, 
       rule_(rule),
       stop_(stop),
       work_(work),
-      replica_(3 * network.flat_size() + network.copies_size()) {
+      replica_(replica) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
-    for (Exchange& exchange : exchanges_) {
-        for (Part& part : exchange.parts) part.gradient = Buffer(network.flat_size());
-    }
+    for (Exchange& exchange : replica.exchanges) exchange.stopped = false;
 }
 
 Totals ReplicaRunner::run() {
-    const std::int64_t n = network_.flat_size();
-    const StepParameters replica{replica_.data(), replica_.data() + n, replica_.data() + 2 * n,
-                                 replica_.data() + 3 * n};
-    std::copy_n(parameters_.params, n, replica.params);
-    std::copy_n(parameters_.m, n, replica.m);
-    std::copy_n(parameters_.v, n, replica.v);
-    std::copy_n(parameters_.copies, network_.copies_size(), replica.copies);
-    run_team(kThreads, [&](const Member& me) { run_member(me, me.id == 0 ? parameters_ : replica); });
+    bool two = false;
+    run_team(kThreads, [&](const Member& me) {
+        if (me.id == 0) two = me.count == kThreads;
+        run_member(me);
+    });
+    replica_.current = two && totals_.status != Status::diverged;
     if (exception_) std::rethrow_exception(exception_);
     return totals_;
 }
 
-void ReplicaRunner::run_member(const Member& me, const StepParameters& parameters) {
-    const Member alone{0, 1, me.barrier};
+StepParameters ReplicaRunner::replicated() {
+    const std::int64_t n = network_.flat_size();
+    float* const state = replica_.state.data();
+    if (!replica_.current) {
+        std::copy_n(parameters_.params, n, state);
+        std::copy_n(parameters_.m, n, state + n);
+        std::copy_n(parameters_.v, n, state + 2 * n);
+        std::copy_n(parameters_.copies, network_.copies_size(), state + 3 * n);
+    }
+    return {state, state + n, state + 2 * n, state + 3 * n};
+}
+
+void ReplicaRunner::run_member(const Member& me) {
+    // The first step's barrier stands between this copy and the first change.
+    const StepParameters parameters = me.id == 0 ? parameters_ : replicated();
     const std::int64_t steps = range_.steps();
     for (std::int64_t s = 0; s < steps; ++s) {
         const auto constants = update_constants(rule_, range_, s);
-        const auto [rows, next_rows] = batches(range_, s);
-        const auto n = static_cast<std::int64_t>(rows.size());
+        const Batches batch = batches(range_, s);
+        const auto n = static_cast<std::int64_t>(batch.rows.size());
         const std::int64_t first = rows_summed_first(network_, n);
-        const double weight = sum_of_weights(source_, rows);
-        Exchange& exchange = exchanges_[s % 2];
+        const double weight = sum_of_weights(source_, batch.rows);
+        Exchange& exchange = replica_.exchanges[s % 2];
+        const Weights weights{parameters.params, parameters.copies};
         // One sum over all rows is one thread's; and all is when the system gave no second one.
         const bool apart = first < n && me.count == kThreads;
-        if (apart || me.id == 0) {
-            forward_backward(network_, {parameters.params, parameters.copies}, source_, rows, next_rows, range_.noise,
-                             apart ? me : alone, work_);
-            if (!apart || me.id == 0) sum_part(exchange.parts[0], rows, 0, first, me.id);
-            if (!apart || me.id == 1) sum_part(exchange.parts[1], rows, first, n, me.id);
+        for (int part = 0; part < 2; ++part) {
+            if (me.id == (apart ? part : 0))
+                sum_part(exchange.parts[part], weights, part_of(batch, first, part), me.id);
         }
         if (me.id == 0 && stop_requested()) exchange.stopped = true;
         me.wait();
@@ -85,12 +114,15 @@ bool ReplicaRunner::stop_requested() {
     }
 }
 
-void ReplicaRunner::sum_part(Part& part, std::span<const std::int64_t> rows, std::int64_t begin, std::int64_t end,
-                             int thread) {
+void ReplicaRunner::sum_part(Part& part, Weights weights, const Batches& batch, int thread) {
     part.loss = 0.0;
-    if (begin == end) return;
-    add_losses(source_, rows, work_, begin, end, part.loss);
-    WeightGradients gradients(network_, work_, thread, begin, end);
+    const auto n = static_cast<std::int64_t>(batch.rows.size());
+    if (n == 0) return;
+    Workspace& work = thread == 0 ? work_ : replica_.work;
+    forward_backward(network_, weights, source_, batch.rows, batch.next_rows, range_.noise, Member{0, 1, nullptr},
+                     work);
+    add_losses(source_, batch.rows, work, 0, n, part.loss);
+    WeightGradients gradients(network_, work, 0, 0, n);
     for (const WeightTile& tile : network_.weight_tiles()) {
         gradients.tile(tile, false, part.gradient.data() + tile.offset, {});
     }

@@ -272,7 +272,12 @@ ISTHMUS_INLINE Mask first_lanes(std::int64_t count) {
 // x in lanes below count (1 ..), zero in the others, whatever x holds there.
 ISTHMUS_INLINE Vec keep_part(Vec x, std::int64_t count) {
     if (count >= kLanes) return x;
+#if defined(__AVX512F__)
+    return Vec(
+        reinterpret_cast<NativeFloat>(_mm512_maskz_mov_ps(static_cast<__mmask16>((1U << count) - 1U), (__m512)x.v)));
+#else
     return from_bits(bits(x) & IVec(first_lanes(count).v));
+#endif
 }
 
 // The first `count` (1 ..) floats at p, the other lanes zero; reads no others.
@@ -306,9 +311,10 @@ ISTHMUS_INLINE void store_part(Vec x, float* p, std::int64_t count) {
 ISTHMUS_INLINE double sum_lanes(Vec x) {
     using Doubles = double __attribute__((vector_size(kLanes * 4)));
 #if defined(__AVX512F__)
-    const Doubles eight =
-        __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 0, 1, 2, 3, 4, 5, 6, 7), Doubles) +
-        __builtin_convertvector(__builtin_shufflevector(x.v, x.v, 8, 9, 10, 11, 12, 13, 14, 15), Doubles);
+    // GCC 12 converts eight floats by halves.
+    const auto low = (__m256)__builtin_shufflevector(x.v, x.v, 0, 1, 2, 3, 4, 5, 6, 7);
+    const auto high = (__m256)__builtin_shufflevector(x.v, x.v, 8, 9, 10, 11, 12, 13, 14, 15);
+    const auto eight = (Doubles)_mm512_maskz_cvtps_pd(0xff, low) + (Doubles)_mm512_maskz_cvtps_pd(0xff, high);
     const auto four =
         __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
 #elif defined(__AVX2__)

@@ -277,7 +277,7 @@ double CpuKernels::loss(Loss loss, MatrixView y, MatrixView target, MutableMatri
                           [&](std::int64_t row, std::int64_t rows, float* block, std::int64_t stride) {
                               const auto r = static_cast<std::size_t>(row);
                               isa.loss({loss, rows, y.cols, y.row(row), y.stride, targets.data() + r, scales.data(),
-                                        sums.data() + r, block, stride, nullptr, 0});
+                                        1.0, sums.data() + r, block, stride, nullptr, 0});
                           });
     double total = 0.0;
     for (const double sum : sums) total += sum;

@@ -13,13 +13,9 @@ void* allocate_device(std::size_t bytes) {
     if (result == cudaErrorMemoryAllocation) {
         cudaGetLastError();
         int ordinal = 0;
-        std::size_t free = 0;
-        std::size_t total = 0;
         check(cudaGetDevice(&ordinal), "cudaGetDevice");
-        check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-        throw Error(ErrorKind::memory, "cuda:" + std::to_string(ordinal) +
-                                           " is out of memory: " + std::to_string(bytes) + " bytes asked, " +
-                                           std::to_string(free) + " free of " + std::to_string(total));
+        throw Error(ErrorKind::memory, "cuda:" + std::to_string(ordinal) + " is out of memory: " +
+                                           std::to_string(bytes) + " bytes asked, " + free_memory());
     }
     check(result, "cudaMalloc");
     return memory;

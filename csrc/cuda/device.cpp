@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CUDA device: what it has, and the library's one door.
 #include <array>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "cuda/device_limits.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/launch.hpp"
 #include "cuda/model.hpp"
@@ -16,48 +16,9 @@ namespace {
 
 constexpr int kMostDevices = 64;
 
-// ISTHMUS_CUDA_TILE (large, medium, small) is for tests and measurements; it changes no bit.
-std::optional<TileSize> forced_tile() {
-    const char* const value = std::getenv("ISTHMUS_CUDA_TILE");
-    if (value == nullptr) return std::nullopt;
-    const std::string name = value;
-    if (name == "large") return TileSize::large;
-    if (name == "medium") return TileSize::medium;
-    if (name == "small") return TileSize::small;
-    throw Error(ErrorKind::value, "ISTHMUS_CUDA_TILE is '" + name + "'; it must be large, medium or small");
-}
-
-// ISTHMUS_CUDA_PLAN (one_block, layers) likewise.
-std::optional<PlanKind> forced_plan() {
-    const char* const value = std::getenv("ISTHMUS_CUDA_PLAN");
-    if (value == nullptr) return std::nullopt;
-    const std::string name = value;
-    if (name == "one_block") return PlanKind::one_block;
-    if (name == "layers") return PlanKind::layer_by_layer;
-    throw Error(ErrorKind::value, "ISTHMUS_CUDA_PLAN is '" + name + "'; it must be one_block or layers");
-}
-
-// ISTHMUS_CUDA_FLOAT32 (simt, bf16x6) likewise, for precision "float32".
-Arithmetic chosen_float32() {
-    const char* const value = std::getenv("ISTHMUS_CUDA_FLOAT32");
-    if (value == nullptr) return Arithmetic::simt;
-    const std::string name = value;
-    if (name == "simt") return Arithmetic::simt;
-    if (name == "bf16x6") return Arithmetic::bf16x6;
-    throw Error(ErrorKind::value, "ISTHMUS_CUDA_FLOAT32 is '" + name + "'; it must be simt or bf16x6");
-}
-
 class CudaDevice final : public Device {
 public:
-    explicit CudaDevice(int ordinal) : ordinal_(ordinal) {
-        const OnDevice device(ordinal);
-        cudaDeviceProp properties{};
-        check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
-        limits_.multiprocessors = properties.multiProcessorCount;
-        limits_.memory = static_cast<std::int64_t>(properties.totalGlobalMem);
-        limits_.shared_memory = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
-        limits_.compute_capability = 10 * properties.major + properties.minor;
-    }
+    explicit CudaDevice(int ordinal) : ordinal_(ordinal), limits_(device_limits(ordinal)) {}
 
     std::string name() const override { return "cuda:" + std::to_string(ordinal_); }
 
@@ -72,13 +33,7 @@ public:
     const DeviceMemory* memory() const override { return &memory_; }
 
 private:
-    Limits limits() const {
-        Limits limits = limits_;
-        limits.tile = forced_tile();
-        limits.plan = forced_plan();
-        limits.float32 = chosen_float32();
-        return limits;
-    }
+    Limits limits() const { return with_environment(limits_); }
 
     int ordinal_;
     Limits limits_;

@@ -43,6 +43,19 @@ __device__ __forceinline__ float to_float(Half value) {
     return __uint_as_float(sign | wide << 23 | fraction << 13);
 }
 
+template <class T>
+__device__ __forceinline__ double to_double(T value) {
+    return static_cast<double>(value);
+}
+template <>
+__device__ __forceinline__ double to_double(Brain value) {
+    return static_cast<double>(to_float(value));
+}
+template <>
+__device__ __forceinline__ double to_double(Half value) {
+    return static_cast<double>(to_float(value));
+}
+
 // f(row, column) for the columns below `cols` of all rows.
 template <class F>
 __device__ __forceinline__ void for_each_element(std::int64_t rows, std::int64_t cols, F&& f) {
@@ -68,13 +81,15 @@ template <class From>
 __global__ void convert_rows(ConvertArgs c) {
     const auto* const from = static_cast<const From*>(c.from.data);
     FoundAt first = kNowhere;
+    if (c.wide != nullptr) {
+        for_each_element(c.from.rows, c.from.cols, [&](std::int64_t r, std::int64_t j) {
+            c.wide[r * c.stride + j] = to_double(from[r * c.from.row_stride + j * c.from.col_stride]);
+        });
+        return;
+    }
     for_each_element(c.from.rows, c.stride, [&](std::int64_t r, std::int64_t j) {
         const bool inside = j < c.from.cols;
         const float value = inside ? to_float(from[r * c.from.row_stride + j * c.from.col_stride]) : 0.0F;
-        if (c.wide != nullptr) {
-            c.wide[r * c.stride + j] = static_cast<double>(value);
-            return;
-        }
         if (first == kNowhere && !within(value, -FLT_MAX, FLT_MAX)) first = static_cast<FoundAt>(r * c.from.cols + j);
         c.to[r * c.stride + j] = value;
     });

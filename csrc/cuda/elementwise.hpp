@@ -10,8 +10,8 @@
 
 #include "cuda/planes.hpp"
 #include "cuda/progress.hpp"
+#include "cuda/step_table.hpp"
 #include "device/contract.hpp"
-#include "math/optimizers.hpp"
 
 namespace isthmus::cuda {
 
@@ -23,6 +23,7 @@ inline unsigned blocks_for(std::int64_t n) {
 // ---- rows ---------------------------------------------------------------------------------------------------------
 
 // Rows of a batch on the device. Row r of the batch stands at row first + position[r], or first + r without positions.
+// Where positions and numbers are those of all steps of a table, step_rows is how many each step has.
 struct BatchRows {
     const float* inputs = nullptr;
     const float* targets = nullptr;  // the inputs, where there are none
@@ -31,17 +32,25 @@ struct BatchRows {
     const std::int64_t* positions = nullptr;
     const std::int64_t* numbers = nullptr;  // row numbers that key the noise
     std::int64_t first = 0;
+    StepTable table;
+    std::int64_t step_rows = 0;
+
+    // Where in positions and numbers the batch begins.
+    ISTHMUS_HD std::int64_t begin() const { return step_rows == 0 ? 0 : table.under_way() * step_rows; }
+
+    bool operator==(const BatchRows&) const = default;
 };
 
-// x (count, cols) = the batch's inputs, corrupted by the noise; the columns up to the stride become 0. As floats, as
-// planes or both; x_stride is that of the floats, given or not.
+// x (count, cols) = the batch's inputs, corrupted by the noise of progress's epoch; the columns up to the stride become
+// 0. As floats, as planes or both; x_stride is that of the floats, given or not.
 struct GatherArgs {
     BatchRows rows;
     std::int64_t count, cols;
     Noise noise;
     float* x;
     std::int64_t x_stride;
-    Planes planes;
+    const Progress* progress;
+    Planes planes = {};
 };
 void gather(const GatherArgs& args, cudaStream_t stream);
 
@@ -60,7 +69,9 @@ void split(const SplitArgs& args, cudaStream_t stream);
 // y; it may be dz.
 //
 // Where progress is given, errors[r] = w_r e_r, and their sum, in a fixed tree, is the step's loss or, unless `opens`,
-// is added to it. A step that has diverged is marked where it `closes`; after that nothing is written any more.
+// is added to it. Where it `closes` the counters go on to the next step, or a step that has diverged is marked; after
+// that nothing is written any more.
+inline constexpr std::int64_t kWideLoss = 256;  // columns from which a row's sum is a block's, not a warp's
 struct LossArgs {
     Loss loss;
     Activation activation;
@@ -75,7 +86,6 @@ struct LossArgs {
     float* values;
     std::int64_t values_stride;
     Progress* progress;
-    std::int64_t step;
     bool opens, closes;
     Planes dz_planes;
 };
@@ -83,34 +93,30 @@ void loss(const LossArgs& args, cudaStream_t stream);
 
 // ---- update ---------------------------------------------------------------------------------------------------------
 
-// progress->clip_factor for a gradient of n floats, a multiple of 4, that is still to be multiplied by scale. partials
-// holds kNormBlocks numbers.
+// The clip factor of the table's progress for a gradient of n floats, a multiple of 4, that is still to be multiplied
+// by its step's scale. partials holds kNormBlocks numbers.
 inline constexpr int kNormBlocks = 256;
 struct NormArgs {
     const float* gradient;
     std::int64_t n;
-    float scale;
     double clip_norm;
     double* partials;
-    Progress* progress;
+    StepTable table;
 };
 void clip_factor(const NormArgs& args, cudaStream_t stream);
 
 // In place on n floats, a multiple of 4, all aligned to 16 bytes; planes, where given, are written as one row. Where
-// progress is given the gradient is multiplied by its clip factor if `clipped`, nothing happens once a step has
-// diverged, and `step` is marked when a parameter or second moment is not finite afterwards.
+// the table has progress the gradient is multiplied by its clip factor if `clipped`, nothing happens once a step has
+// diverged, and the step is marked when a parameter or second moment is not finite afterwards.
 struct UpdateArgs {
     Optimizer optimizer;
-    math::UpdateConstants constants;
-    float scale;
     bool clipped;
     float* param;
     const float* gradient;
     float* m;
     float* v;
     std::int64_t n;
-    Progress* progress;
-    std::int64_t step;
+    StepTable table;
     Planes planes = {};
 };
 void update(const UpdateArgs& args, cudaStream_t stream);

@@ -15,7 +15,7 @@ namespace isthmus::cuda {
 
 // Where a run of outputs lies in a row-major matrix.
 struct Output {
-    Output(float* matrix, std::int64_t row_stride)
+    ISTHMUS_HD Output(float* matrix, std::int64_t row_stride)
         : data(matrix),
           stride(row_stride),
           aligned(reinterpret_cast<std::uintptr_t>(matrix) % 16 == 0 && row_stride % 4 == 0) {}
@@ -141,10 +141,42 @@ struct WithActivation {
     Typed<math::Linear, Planes> linear;
 };
 
-// dw = sum, or dw + sum as the chain that dw began; db likewise the sum of dz over the rows.
-struct WeightGradient {
+// The parts of a weight gradient, and of the sum of dz over the rows, on their way to the block that adds them up. They
+// stand one after another, each (out, in) and of the stride of the weight.
+struct GradientParts {
     static constexpr bool kOverRows = true;
 
+    template <int kRun>
+    __device__ __forceinline__ void put_part(int part, int m, int n, int valid, const float (&values)[kRun]) const {
+        if (valid > 0) parts.store(part * out + m, n, valid, values);
+    }
+    template <int kRun>
+    __device__ __forceinline__ void add_part(int part, int m, int n, int valid, float (&values)[kRun]) const {
+        const volatile float* const from = parts.data + (part * out + m) * parts.stride + n;
+#pragma unroll
+        for (int j = 0; j < kRun; ++j) {
+            if (j < valid) values[j] += from[j];
+        }
+    }
+    __device__ __forceinline__ void put_bias_part(int part, int m, float sum) const {
+        bias_parts[part * out + m] = sum;
+    }
+    // The parts after what the sum begins with.
+    __device__ __forceinline__ float sum_of_parts(int count, int m, float sum) const {
+        const volatile float* const from = bias_parts + m;
+        for (int part = 0; part < count; ++part) sum += from[part * out];
+        return sum;
+    }
+
+    int part_k;
+    int out;
+    Output parts;
+    float* bias_parts;
+    unsigned* arrived;
+};
+
+// dw = sum, or dw + sum as the chain that dw began; db likewise the sum of dz over the rows.
+struct WeightGradient : GradientParts {
     template <class F>
     void typed(F&& f) const {
         f(*this);
@@ -163,39 +195,12 @@ struct WeightGradient {
         if (valid > 0) dw.store(m, n, valid, values);
     }
     __device__ __forceinline__ float* sum_of_a(int m) const { return db != nullptr ? db + m : nullptr; }
+    __device__ __forceinline__ void finish_sum(float* to, float sum) const { *to = sum; }
     __device__ __forceinline__ float first_sum(const float* sum) const { return accumulate ? *sum : 0.0F; }
-
-    // Parts stand one after another, each (out, in) and of the stride of dw.
-    template <int kRun>
-    __device__ __forceinline__ void put_part(int part, int m, int n, int valid, const float (&values)[kRun]) const {
-        if (valid > 0) parts.store(part * out + m, n, valid, values);
-    }
-    template <int kRun>
-    __device__ __forceinline__ void add_part(int part, int m, int n, int valid, float (&values)[kRun]) const {
-        const volatile float* const from = parts.data + (part * out + m) * parts.stride + n;
-#pragma unroll
-        for (int j = 0; j < kRun; ++j) {
-            if (j < valid) values[j] += from[j];
-        }
-    }
-    __device__ __forceinline__ void put_bias_part(int part, int m, float sum) const {
-        bias_parts[part * out + m] = sum;
-    }
-    __device__ __forceinline__ float sum_of_bias_parts(int count, int m, const float* first) const {
-        const volatile float* const from = bias_parts + m;
-        float sum = first_sum(first);
-        for (int part = 0; part < count; ++part) sum += from[part * out];
-        return sum;
-    }
 
     Output dw;
     float* db;
     bool accumulate;
-    int part_k;
-    int out;
-    Output parts;
-    float* bias_parts;
-    unsigned* arrived;
 };
 
 }  // namespace isthmus::cuda

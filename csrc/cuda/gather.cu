@@ -16,15 +16,17 @@ struct NoNoise {};
 template <class Kind>
 __global__ void gather_rows(GatherArgs g) {
     const auto groups = static_cast<unsigned>(g.x_stride / 4);
+    const std::int64_t begin = g.rows.begin();
+    if constexpr (!std::is_same_v<Kind, NoNoise>) g.noise.epoch = g.progress->noise_epoch;
     const std::int64_t n = g.count * groups;
     for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n;
          i += std::int64_t{gridDim.x} * blockDim.x) {
         const std::int64_t r = i / groups;
         const auto group = static_cast<std::uint32_t>(i - r * groups);
-        const std::int64_t position = g.rows.first + (g.rows.positions != nullptr ? g.rows.positions[r] : r);
+        const std::int64_t position = g.rows.first + (g.rows.positions != nullptr ? g.rows.positions[begin + r] : r);
         float4 four = *reinterpret_cast<const float4*>(g.rows.inputs + position * g.rows.stride + 4 * group);
         if constexpr (!std::is_same_v<Kind, NoNoise>) {
-            four = corrupted<Kind>(four, group, g.cols, g.rows.numbers[r], g.noise);
+            four = corrupted<Kind>(four, group, g.cols, g.rows.numbers[begin + r], g.noise);
         }
         if (g.x != nullptr) *reinterpret_cast<float4*>(g.x + r * g.x_stride + 4 * group) = four;
         if (g.planes.data != nullptr) {

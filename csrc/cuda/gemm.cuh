@@ -22,11 +22,11 @@ namespace isthmus::cuda {
 // Epilogue: start(m, n, valid, values) fills the sums that a run of outputs begins with, finish(m, n, valid, values)
 // takes them, both for the outputs (m, n) to (m, n + valid - 1).
 //
-// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, to sum_of_a(m), which may be null;
-// and the grid's z divides k into parts of part_k: see row_sums.cuh.
+// kOverRows, for a weight gradient, whose k are rows: a is summed over k as well, for sum_of_a(m), which may be null,
+// and finish_sum; and k may be divided into parts of part_k: see row_sums.cuh.
 template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
-    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+__device__ __forceinline__ void gemm_block(Operand a, Operand b, int m, int n, int k, const Epilogue& epilogue,
+                                           const PlaceInProduct& at) {
     using RowShare = Share<Shape::kThreadM, Shape::kM>;
     using ColumnShare = Share<Shape::kThreadN, Shape::kN>;
     constexpr int kSliceA = Shape::kK * (Shape::kM + kGap);
@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     const int lane = thread % 32;
     const int thread_m = warp / 2 * 4 + lane / 8;
     const int thread_n = warp % 2 * 8 + lane % 8;
-    const int first_m = static_cast<int>(blockIdx.x) * Shape::kM;
-    const int first_n = static_cast<int>(blockIdx.y) * Shape::kN;
+    const int first_m = static_cast<int>(at.x) * Shape::kM;
+    const int first_n = static_cast<int>(at.y) * Shape::kN;
 
     float sums[Shape::kThreadM][Shape::kThreadN];
     const auto for_each_run = [&](auto&& f) {
@@ -65,14 +65,14 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
 #pragma unroll
         for (int j = 0; j < Shape::kThreadN; ++j) sums[i][j] = 0.0F;
     }
-    const bool divided = Epilogue::kOverRows && gridDim.z > 1;
+    const bool divided = is_divided<Epilogue>(at);
     if (!divided) {
         for_each_run([&](int row, int column, int valid, auto& values) { epilogue.start(row, column, valid, values); });
     }
 
-    SumOfRows<Epilogue> sum_of_a(epilogue, thread < Shape::kM && first_m + thread < m, first_m + thread, divided);
+    SumOfRows<Epilogue> sum_of_a(epilogue, at, thread < Shape::kM && first_m + thread < m, first_m + thread);
     if constexpr (Epilogue::kOverRows) {
-        const int first_k = take_part(epilogue, k);
+        const int first_k = take_part(epilogue, at, k);
         a.data += first_k * (kA == Contiguous::k ? 1 : a.stride);
         b.data += first_k * (kB == Contiguous::k ? 1 : b.stride);
     }
@@ -122,10 +122,16 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 
     }
 
     if constexpr (Epilogue::kOverRows) {
-        if (divided && !add_parts(epilogue, for_each_run, sum_of_a)) return;
-        if (sum_of_a.to != nullptr) *sum_of_a.to = sum_of_a.sum;
+        if (divided && !add_parts(epilogue, at, for_each_run, sum_of_a)) return;
+        if (sum_of_a.to != nullptr) epilogue.finish_sum(sum_of_a.to, sum_of_a.sum);
     }
     for_each_run([&](int row, int column, int valid, auto& values) { epilogue.finish(row, column, valid, values); });
+}
+
+template <class Shape, Contiguous kA, Contiguous kB, class Epilogue>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kThreads == 256 ? 2 : 4)
+    gemm(Operand a, Operand b, int m, int n, int k, Epilogue epilogue) {
+    gemm_block<Shape, kA, kB>(a, b, m, n, k, epilogue, place_in_grid());
 }
 
 // ---- launch -------------------------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@
 
 #include "cuda/launch.hpp"
 #include "cuda/plan.hpp"
+#include "math/host_device.hpp"
 
 namespace isthmus::cuda {
 
 // A matrix as its owner stores it, row by row. aligned: every row begins at a multiple of 16 bytes.
 struct Operand {
-    Operand(const float* matrix, std::int64_t row_stride)
+    ISTHMUS_HD Operand(const float* matrix, std::int64_t row_stride)
         : data(matrix),
           stride(row_stride),
           aligned(reinterpret_cast<std::uintptr_t>(matrix) % 16 == 0 && row_stride % 4 == 0) {}

@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "cuda/feed.hpp"
+#include "cuda/few_rows.hpp"
+#include "cuda/few_rows_plan.hpp"
 #include "cuda/passes.hpp"
 #include "cuda/transfer.hpp"
 
@@ -139,9 +141,53 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     return input.floats;
 }
 
+// Has the lane look for a value that is not finite in rows of the device; all_finite tells once the stream is done.
+void queue_search(const Inference& inference, MatrixView rows, Lane& lane) {
+    inference.memory.hold_back(lane.stream);
+    forget(lane.found.data(), lane.stream);
+    search({rows.data, rows.rows, rows.cols, rows.stride, -FLT_MAX, FLT_MAX, lane.found.data()}, lane.stream);
+    copy_async(lane.first_bad.data(), lane.found.data(), 1, lane.stream);
+}
+
+bool all_finite(const Lane& lane) { return *lane.first_bad.data() == kNowhere; }
+
+// All at once, from and to pinned memory or where the caller's rows are on the device.
+bool run_few(const Inference& inference, const RowBlockLayout& layout, MatrixView rows, MutableMatrixView out) {
+    TwoLanes lanes(inference.pool, false);
+    const bool in_place = rows.memory == Memory::device;
+    const bool leave_there = out.memory == Memory::device;
+    const std::int64_t in_stride = in_place ? rows.stride : row_stride(rows.cols);
+    const std::int64_t out_stride = leave_there ? out.stride : row_stride(out.cols);
+    const std::int64_t packed = in_place ? 0 : rows.rows * in_stride;
+    bool finite = true;
+    lanes.for_each_block(
+        rows.rows, rows.rows,
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            lane.packed.grow(packed + (leave_there ? 0 : count * out_stride));
+            if (in_place) {
+                queue_search(inference, rows, lane);
+            } else {
+                finite = pack_finite(rows, first, count, in_stride, lane.packed.data());
+            }
+            run_few_rows({layout, inference.weights.params, in_place ? rows.data : lane.packed.data(), in_stride,
+                          leave_there ? out.data : lane.packed.data() + packed, out_stride, count},
+                         lane.stream);
+        },
+        [&](Lane& lane, std::int64_t first, std::int64_t count) {
+            if (in_place) finite = all_finite(lane);
+            if (!leave_there) unpack(lane.packed.data() + packed, out_stride, out, first, count);
+        });
+    return finite;
+}
+
 }  // namespace
 
 bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
+    if (rows.rows <= kFewRows) {
+        if (const auto layout = few_rows_layout(network, first_op, last_op, limits)) {
+            return run_few(*this, *layout, rows, out);
+        }
+    }
     const std::int64_t in_stride = row_stride(rows.cols);
     const std::int64_t out_stride = row_stride(out.cols);
     const std::int64_t block = block_rows(network.widest_stride());
@@ -156,10 +202,7 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
             const float* x = rows.row(first);
             if (in_place) {
-                memory.hold_back(lane.stream);
-                forget(lane.found.data(), lane.stream);
-                search({x, count, rows.cols, rows.stride, -FLT_MAX, FLT_MAX, lane.found.data()}, lane.stream);
-                copy_async(lane.first_bad.data(), lane.found.data(), 1, lane.stream);
+                queue_search(*this, {x, count, rows.cols, rows.stride, rows.memory}, lane);
             } else {
                 lane.packed.grow(count * std::max(in_stride, out_stride));
                 lane.input.grow(count * in_stride);
@@ -178,7 +221,7 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
             }
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            if (in_place) finite &= *lane.first_bad.data() == kNowhere;
+            if (in_place) finite &= all_finite(lane);
             if (!leave_there) unpack(lane.packed.data(), out_stride, out, first, count);
         });
     return finite;

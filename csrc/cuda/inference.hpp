@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of the host through a range of layers, block by block on two lanes: while one lane computes, the other copies.
+// Rows through a range of layers, block by block on two lanes: while one lane computes, the other copies. Rows of the
+// device are read where they are, and results may stay there.
 #pragma once
 
 #include <cstdint>

@@ -38,9 +38,12 @@ public:
 
     operator cudaStream_t() const { return stream_; }
 
-    // Of a product with results (rows, cols).
-    ProductPlan plan(const Matrix& result) const {
-        return product_plan(arithmetic_, result.rows, result.cols, limits_);
+    // Of a product of a layer with these widths.
+    ProductPlan plan(const Matrix& result, std::int64_t in, std::int64_t out) const {
+        return product_plan(arithmetic_, result.rows, result.cols, in, out, limits_);
+    }
+    PartBuffers part_buffers(std::int64_t in, std::int64_t out) const {
+        return {stream_, takes_wgmma(arithmetic_, in, out, limits_)};
     }
     // An operand's planes, where products read planes; this call keeps them.
     Planes planes(const Matrix& matrix) {
@@ -104,7 +107,7 @@ void CudaKernels::dense_forward(MatrixView x, MatrixView weight, const float* bi
     const Matrix on_y = Call::make(y.rows, y.cols);
     cuda::dense_forward({x.rows, weight.cols, weight.rows, on_x.data(), on_x.stride, on_weight.data(), on_bias.data(),
                          activation, on_y.data(), nullptr, on_y.stride, call.planes(on_x), call.planes(on_weight)},
-                        call.plan(on_y), call);
+                        call.plan(on_y, weight.cols, weight.rows), call);
     call.take(on_y, y);
 }
 
@@ -117,7 +120,7 @@ void CudaKernels::dense_backward_input(MatrixView dz, MatrixView weight, Mutable
     cuda::dense_backward_input(
         {dz.rows, weight.cols, weight.rows, on_dz.data(), on_dz.stride, on_weight.data(), Activation::linear, nullptr,
          on_dx.data(), on_dx.stride, call.planes(on_dz), call.planes(on_weight)},
-        call.plan(on_dx), call);
+        call.plan(on_dx, weight.cols, weight.rows), call);
     call.take(on_dx, dx);
 }
 
@@ -128,11 +131,11 @@ void CudaKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatr
     const Matrix on_dz = call.bring(dz);
     const Matrix on_dweight = Call::make(dweight.rows, dweight.cols, true);
     const Matrix on_dbias = Call::make(1, dz.cols);
-    const PartBuffers parts(call);
+    const PartBuffers parts = call.part_buffers(x.cols, dz.cols);
     cuda::dense_backward_weight(
         {x.rows, x.cols, dz.cols, on_x.data(), on_x.stride, on_dz.data(), on_dz.stride, false, on_dweight.data(),
          dbias != nullptr ? on_dbias.data() : nullptr, call.planes(on_x), call.planes(on_dz)},
-        call.plan(on_dweight), parts, call);
+        call.plan(on_dweight, x.cols, dz.cols), parts, call);
     call.take(on_dweight, dweight);
     if (dbias != nullptr) call.take(on_dbias, dbias, dz.cols);
 }
@@ -198,8 +201,17 @@ void CudaKernels::update(const UpdateRule& rule, double learning_rate, std::int6
     const Matrix on_v = bring(v);
     const auto constants = math::make_constants(rule.optimizer, learning_rate, rule.beta_1, rule.beta_2, rule.epsilon,
                                                 rule.momentum, rule.weight_decay, step);
-    cuda::update({rule.optimizer, constants, 1.0F, false, on_param.data(), on_gradient.data(), on_m.data(), on_v.data(),
-                  on_param.stride, nullptr, 0},
+    const StepConstants step_constants{constants, 1.0F, 1.0F};
+    const DeviceArray<StepConstants> on_constants(1);
+    copy_async(on_constants.data(), &step_constants, 1, call);
+    cuda::update({rule.optimizer,
+                  false,
+                  on_param.data(),
+                  on_gradient.data(),
+                  on_m.data(),
+                  on_v.data(),
+                  on_param.stride,
+                  {nullptr, 1, on_constants.data()}},
                  call);
     for (const auto& [matrix, host] : {std::pair{&on_param, param}, {&on_m, m}, {&on_v, v}}) {
         if (host != nullptr) call.take(*matrix, host, n);

@@ -29,12 +29,22 @@
 
 namespace isthmus::cuda {
 
+// "3 free of 10", in bytes of the current device's memory; nothing where not even that can be asked.
+inline std::string free_memory() {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    if (cudaMemGetInfo(&free, &total) != cudaSuccess) return {};
+    return std::to_string(free) + " free of " + std::to_string(total);
+}
+
 // Throws Error(memory) when memory ran out, else Error(runtime). `what` is the call that failed.
 inline void check(cudaError_t result, const char* what) {
     if (result == cudaSuccess) return;
     cudaGetLastError();  // it has been seen; the next call must not report it again
-    throw Error(result == cudaErrorMemoryAllocation ? ErrorKind::memory : ErrorKind::runtime,
-                std::string(what) + " failed: " + cudaGetErrorName(result) + ", " + cudaGetErrorString(result));
+    const std::string text =
+        std::string(what) + " failed: " + cudaGetErrorName(result) + ", " + cudaGetErrorString(result);
+    if (result == cudaErrorMemoryAllocation) throw Error(ErrorKind::memory, text + ": " + free_memory());
+    throw Error(ErrorKind::runtime, text);
 }
 
 // Queues kernel(arguments...), each converted to the type of its parameter: the only way to launch.

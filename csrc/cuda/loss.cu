@@ -12,8 +12,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ __forceinline__ bool is_finite(double x) { return x * 0.0 == 0.0; }
-
 // The sum over row r of the elements that this thread has, every kWidth-th.
 template <class LossT, class Act, int kWidth>
 __device__ __forceinline__ double sum_of_elements(const LossArgs& l, std::int64_t r, std::int64_t position,
@@ -42,24 +40,23 @@ __device__ __forceinline__ double sum_of_elements(const LossArgs& l, std::int64_
 __device__ __forceinline__ void add_up(const LossArgs& l, double* partials) {
     const double sum = sum_of_written(l.errors, l.rows, partials);
     if (threadIdx.x != 0) return;
-    Progress& progress = *l.progress;
-    if (l.opens) progress.loss_sum += progress.step_loss;
-    progress.step_loss = l.opens ? sum : progress.step_loss + sum;
-    if (l.closes && !is_finite(progress.step_loss)) progress.diverged = l.step;
+    if (l.closes) l.progress->updating = l.progress->step;
+    l.progress->add_loss(sum, l.opens, l.closes);
 }
 
 template <class LossT, class Act, int kWidth>
 __global__ void __launch_bounds__(kThreads) loss_of_rows(LossArgs l) {
     ISTHMUS_SHARED(double, partials, 8);
     ISTHMUS_SHARED(unsigned, last, 1);
-    if (l.progress != nullptr && l.progress->diverged != Progress::kNone) return;
+    if (l.progress != nullptr && l.progress->first_diverged() != Progress::kNone) return;
 
     constexpr int kRows = kThreads / kWidth;
     const std::int64_t r = std::int64_t{blockIdx.x} * kRows + threadIdx.x / kWidth;
     double sum = 0.0;
     float weight = 1.0F;
     if (r < l.rows) {
-        const std::int64_t position = l.batch.first + (l.batch.positions != nullptr ? l.batch.positions[r] : r);
+        const std::int64_t position =
+            l.batch.first + (l.batch.positions != nullptr ? l.batch.positions[l.batch.begin() + r] : r);
         if (l.batch.weights != nullptr) weight = l.batch.weights[position];
         sum = sum_of_elements<LossT, Act, kWidth>(l, r, position, weight / l.divisor);
     }
@@ -73,9 +70,8 @@ __global__ void __launch_bounds__(kThreads) loss_of_rows(LossArgs l) {
 
 template <class LossT, class Act>
 void launch_loss(const LossArgs& args, cudaStream_t stream) {
-    constexpr std::int64_t kWide = 256;  // columns from which a block takes a row
     const auto rows = static_cast<unsigned>(args.rows);
-    if (args.cols < kWide) {
+    if (args.cols < kWideLoss) {
         launch(loss_of_rows<LossT, Act, 32>, dim3((rows + 7) / 8), dim3(kThreads), 0, stream, args);
     } else {
         launch(loss_of_rows<LossT, Act, kThreads>, dim3(rows), dim3(kThreads), 0, stream, args);

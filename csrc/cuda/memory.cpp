@@ -66,11 +66,10 @@ std::optional<Position> CudaMemory::convert(const Elements& from, MutableMatrixV
     });
 }
 
-void CudaMemory::widen(MatrixView from, double* to) const {
-    const Elements elements{from.data, ElementType::float32, from.rows, from.cols, from.stride, 1};
+void CudaMemory::widen(const Elements& from, double* to) const {
     const OnDevice device(ordinal_);
     const Drain drain(work().stream);
-    cuda::convert({elements, nullptr, from.cols, nullptr, to}, work().stream);
+    cuda::convert({from, nullptr, from.cols, nullptr, to}, work().stream);
     work().stream.synchronize();
 }
 
@@ -81,14 +80,10 @@ void CudaMemory::negate(const double* from, double* to, std::int64_t n) const {
     work().stream.synchronize();
 }
 
-std::optional<Finding> CudaMemory::find_outside(MatrixView rows, float low, float high) const {
-    const auto at = found(rows.cols, [&](cudaStream_t stream, FoundAt* first) {
+std::optional<Position> CudaMemory::find_outside(MatrixView rows, float low, float high) const {
+    return found(rows.cols, [&](cudaStream_t stream, FoundAt* first) {
         search({rows.data, rows.rows, rows.cols, rows.stride, low, high, first}, stream);
     });
-    if (!at) return std::nullopt;
-    Finding finding{*at, 0.0F};
-    copy(&finding.value, rows.row(at->row) + at->col, sizeof(float));
-    return finding;
 }
 
 void CudaMemory::gather(MatrixView from, std::span<const std::int64_t> numbers, MutableMatrixView to) const {

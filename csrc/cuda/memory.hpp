@@ -25,9 +25,9 @@ public:
     std::uintptr_t stream() const override;
     void follow(std::uintptr_t other) const override;
     std::optional<Position> convert(const Elements& from, MutableMatrixView to) const override;
-    void widen(MatrixView from, double* to) const override;
+    void widen(const Elements& from, double* to) const override;
     void negate(const double* from, double* to, std::int64_t n) const override;
-    std::optional<Finding> find_outside(MatrixView rows, float low, float high) const override;
+    std::optional<Position> find_outside(MatrixView rows, float low, float high) const override;
     void gather(MatrixView from, std::span<const std::int64_t> numbers, MutableMatrixView to) const override;
     void copy(void* to, const void* from, std::int64_t bytes) const override;
 

@@ -110,10 +110,11 @@ __global__ void __launch_bounds__(Shape::kThreads, (Format::kPairs == 1 ? Shape:
     const int first_n = static_cast<int>(blockIdx.y) * Shape::kN;
     const int warp_m = thread / 32 / Shape::kWarpsN * Shape::kWarpM;
     const int warp_n = thread / 32 % Shape::kWarpsN * Shape::kWarpN;
-    const bool divided = Epilogue::kOverRows && gridDim.z > 1;
-    SumOfRows<Epilogue> sum_of_a(epilogue, thread < Shape::kM && first_m + thread < m, first_m + thread, divided);
+    const PlaceInProduct at = place_in_grid();
+    const bool divided = is_divided<Epilogue>(at);
+    SumOfRows<Epilogue> sum_of_a(epilogue, at, thread < Shape::kM && first_m + thread < m, first_m + thread);
     int first_k = 0;
-    if constexpr (Epilogue::kOverRows) first_k = take_part(epilogue, k);
+    if constexpr (Epilogue::kOverRows) first_k = take_part(epilogue, at, k);
 
     // A slice is of one pair of planes: all of k for a pair, then all for the next.
     const int slices_a_pair = (k + SliceA::kDepth - 1) / SliceA::kDepth;
@@ -191,8 +192,8 @@ __global__ void __launch_bounds__(Shape::kThreads, (Format::kPairs == 1 ? Shape:
         }
     };
     if constexpr (Epilogue::kOverRows) {
-        if (divided && !add_parts(epilogue, for_each_run, sum_of_a)) return;
-        if (sum_of_a.to != nullptr) *sum_of_a.to = sum_of_a.sum;
+        if (divided && !add_parts(epilogue, at, for_each_run, sum_of_a)) return;
+        if (sum_of_a.to != nullptr) epilogue.finish_sum(sum_of_a.to, sum_of_a.sum);
     }
     epilogue.typed_on_device([&](const auto& typed) {
         for_each_run([&](int row, int column, int valid, auto& values) {

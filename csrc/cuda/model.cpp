@@ -120,11 +120,14 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
     const std::int64_t first = resident ? source.resident_row : 0;
     RangeFacts facts = facts_of(source, range, rule, reducer);
     Plan chosen = plan(network_, facts, limits_);
-    if (chosen.kind == PlanKind::one_block) {
-        if (!resident) resident = hold(source);
-        if (resident) return train_in_one_block(chosen, source, held(resident), first, range, rule, stop);
+    if (!resident) resident = hold(source);
+    if (!resident) {
         facts.held = false;
         chosen = plan(network_, facts, limits_);
+    }
+    last_plan_ = describe(chosen);
+    if (chosen.kind == PlanKind::one_block) {
+        return train_in_one_block(chosen.one_block, source, held(resident), first, range, rule, stop);
     }
 
     const std::int64_t piece = std::min(facts.batch(), piece_rows(network_.floats_a_row(), limits_));
@@ -135,23 +138,16 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
         range_buffers_ = std::move(buffers);
     }
     if (!workspace_ || workspace_->rows < piece) {
+        range_buffers_->graph.reset();  // of the old one
         workspace_.reset();
-        workspace_ = std::make_unique<Workspace>(network_, piece, stream_);
+        workspace_ = std::make_unique<Workspace>(network_, limits_, piece, stream_);
     }
-    if (!resident) resident = hold(source);
-    std::unique_ptr<Feed> feed;
-    if (resident) {
-        feed = std::make_unique<HeldFeed>(held(resident), first, range.rows, piece, range_buffers_->numbers, stream_);
-    } else {
-        feed = std::make_unique<StreamedFeed>(source, range.rows, piece, stream_);
-    }
-    const Drain drain(stream_);
-    StepLoop loop(network_, limits_, parameters(), source, range, rule, reducer, stop, *feed, *workspace_, piece,
-                  *range_buffers_, stream_);
+    StepLoop loop(network_, limits_, chosen, parameters(), source, resident ? &held(resident) : nullptr, first, range,
+                  rule, reducer, stop, *workspace_, piece, *range_buffers_, stream_);
     return loop.run();
 }
 
-Totals CudaModel::train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held,
+Totals CudaModel::train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,
                                      std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop) {
     if (!one_block_buffers_) one_block_buffers_ = std::make_unique<OneBlockBuffers>();
     const Drain drain(stream_);
@@ -168,7 +164,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
 
     const Stream stream;
-    const Workspace work(network_, piece, stream);
+    const Workspace work(network_, limits_, piece, stream);
     const DeviceArray<float> gradient(network_.flat_size());
     const DeviceArray<Progress> progress(1);
     Progress sums;
@@ -187,7 +183,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
                               gradient.data(), progress.data(), stream};
     for (std::int64_t row = 0; row < n; row += piece) {
         const std::int64_t count = std::min(piece, n - row);
-        const BatchGradient::Piece rows{feed.next(count), count, Noise{}, 0, row == 0, row + count == n};
+        const BatchGradient::Piece rows{feed.next(count), count, Noise{}, row == 0, row + count == n};
         batch.forward(rows);
         feed.release();
         batch.backward(rows);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "cuda/buffer.hpp"
 #include "cuda/inference.hpp"
@@ -32,6 +33,7 @@ public:
     std::shared_ptr<const void> hold(const RowSource& source) const override;
     Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                  Stop& stop) override;
+    std::string last_plan() const override { return last_plan_; }
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
     void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
@@ -42,8 +44,8 @@ private:
     std::int64_t state_size() const { return 3 * network_.flat_size(); }
     Parameters parameters() const;
     Inference inference() const;
-    Totals train_in_one_block(const Plan& plan, const RowSource& source, const HeldRows& held, std::int64_t first,
-                              const StepRange& range, const UpdateRule& rule, Stop& stop);
+    Totals train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,
+                              std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
     const CudaMemory& memory_;
@@ -56,6 +58,7 @@ private:
     std::unique_ptr<RangeBuffers> range_buffers_;  // the last train's
     std::unique_ptr<Workspace> workspace_;         // likewise
     std::unique_ptr<OneBlockBuffers> one_block_buffers_;
+    std::string last_plan_;
     mutable std::mutex holding_;  // of what brings rows to be held
     mutable PinnedPair<float> pinned_;
     mutable LanePool lanes_;

@@ -10,49 +10,9 @@
 #include "cuda/launch.hpp"
 #include "cuda/one_block.hpp"
 #include "cuda/reduction.cuh"
-#include "cuda/visit.cuh"
-#include "math/registry.hpp"
+#include "cuda/thread_products.cuh"
 
 namespace isthmus::cuda {
-
-__device__ __forceinline__ void read_four(const float* from, float (&values)[4]) {
-    const float4 four = *reinterpret_cast<const float4*>(from);
-    values[0] = four.x;
-    values[1] = four.y;
-    values[2] = four.z;
-    values[3] = four.w;
-}
-
-// sums[i][j] += sum over k of a(i, k) b(k, j). Rows of a are a_stride apart. kAlongK: column j of b begins at
-// b + j * b_column and is contiguous in k; else its elements are b_row apart.
-template <bool kAlongK, int kRows, int kCols>
-__device__ __forceinline__ void multiply(const float* a, int a_stride, const float* b, int b_column, int b_row,
-                                         int k_quads, float (&sums)[kRows][kCols]) {
-#pragma unroll 2
-    for (int q = 0; q < k_quads; ++q) {
-        float values_a[kRows][4];
-        float values_b[kCols][4];
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) read_four(a + i * a_stride + 4 * q, values_a[i]);
-#pragma unroll
-        for (int j = 0; j < kCols; ++j) {
-            if constexpr (kAlongK) {
-                read_four(b + j * b_column + 4 * q, values_b[j]);
-            } else {
-#pragma unroll
-                for (int k = 0; k < 4; ++k) values_b[j][k] = b[(4 * q + k) * b_row + j * b_column];
-            }
-        }
-#pragma unroll
-        for (int k = 0; k < 4; ++k) {
-#pragma unroll
-            for (int i = 0; i < kRows; ++i) {
-#pragma unroll
-                for (int j = 0; j < kCols; ++j) sums[i][j] = math::fma(values_a[i][k], values_b[j][k], sums[i][j]);
-            }
-        }
-    }
-}
 
 // finish(first row, first column, columns apart, sums) for every tile of a product of the batch.
 template <bool kAlongK, class Finish>
@@ -71,23 +31,6 @@ __device__ __forceinline__ void for_each_tile(const BlockProduct& product, int c
             multiply<kAlongK>(a + row * a_stride, a_stride, weight + col * (kAlongK ? weight_stride : 1),
                               col_tiles * (kAlongK ? weight_stride : 1), weight_stride, k_quads, sums);
             finish(row, col, col_tiles, sums);
-        }
-    });
-}
-
-// z becomes y = act(z), and d the derivative there.
-template <int kRows, int kCols>
-__device__ __forceinline__ void activate(Activation activation, float (&z)[kRows][kCols], float (&d)[kRows][kCols]) {
-    visit_on_device(math::Activations{}, activation, [&](auto act) {
-        using Act = decltype(act);
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-#pragma unroll
-            for (int j = 0; j < kCols; ++j) {
-                const float y = Act::forward(z[i][j]);
-                d[i][j] = Act::derivative(Act::needs_z ? z[i][j] : y);
-                z[i][j] = y;
-            }
         }
     });
 }
@@ -116,22 +59,9 @@ __device__ __forceinline__ void forward_layer(const OneBlockArgs& a, float* shar
             activate(layer.activation, y, dz);
             if (last) {
                 const float* const targets = shared + net.targets + odd * net.targets_toggle;
-                visit_on_device(math::Losses{}, a.loss, [&](auto loss) {
-#pragma unroll
-                    for (int i = 0; i < kRows; ++i) {
-                        const float scale = weight_of(a, shared, odd, row + i) / static_cast<float>(layer.out);
-#pragma unroll
-                        for (int j = 0; j < kCols; ++j) {
-                            const int c = col + j * apart;
-                            float value;
-                            float gradient;
-                            decltype(loss)::evaluate(y[i][j], targets[(row + i) * net.rows_stride + c], value,
-                                                     gradient);
-                            y[i][j] = value;
-                            dz[i][j] = c < layer.out ? gradient * scale * dz[i][j] : 0.0F;
-                        }
-                    }
-                });
+                take_loss(
+                    a.loss, targets, net.rows_stride, layer.out, row, col, apart,
+                    [&](int r) { return weight_of(a, shared, odd, r); }, y, dz);
             }
 #pragma unroll
             for (int i = 0; i < kRows; ++i) {
@@ -184,7 +114,7 @@ __device__ __forceinline__ double sum_of_lanes(const float* values, int first, i
 
 // One thread's e_r as loss.cu has it: a warp's, or eight's from 256 columns on.
 __device__ __forceinline__ double row_error(const float* values, int cols) {
-    const int warps = cols < 256 ? 1 : 8;
+    const int warps = cols < kWideLoss ? 1 : 8;
     double sum = 0.0;
     for (int warp = 0; warp < warps; ++warp) {
         sum += sum_of_lanes<1>(values + 32 * warp, 0, 32 * warps, cols - 32 * warp);

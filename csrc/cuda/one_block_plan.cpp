@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cuda/shared_places.hpp"
 #include "math/registry.hpp"
 
 namespace isthmus::cuda {
@@ -13,23 +14,7 @@ namespace {
 constexpr int kMostThreads = 512;  // 128 registers each
 constexpr std::int64_t kMostBatch = 1024;
 
-int quads(std::int64_t width) { return static_cast<int>((width + 3) / 4); }
-int block_stride(std::int64_t width) { return (quads(width) | 1) * 4; }
-int up(int n, int by) { return (n + by - 1) / by; }
-
 // ---- how work is divided -------------------------------------------------------------------------------------------
-//
-// Cycles on paper of one multiprocessor: four schedulers that issue an instruction of a warp each, and one float4 of
-// eight lanes, or one of all, out of shared memory. To be measured anew on a device; they change no bit.
-
-struct TileShape {
-    ThreadTile tile;
-    int rows, cols;
-};
-constexpr TileShape kTiles[] = {{ThreadTile::one, 1, 1},
-                                {ThreadTile::two_rows, 2, 1},
-                                {ThreadTile::five_rows, 5, 1},
-                                {ThreadTile::four_by_two, 4, 2}};
 
 struct Division {
     BlockProduct product;
@@ -39,13 +24,9 @@ struct Division {
 
 Division divide(int rows, int cols, int k_quads) {
     Division best;
-    for (const TileShape& t : kTiles) {
-        const int items = up(rows, t.rows) * (cols / t.cols);
-        const int warps = up(items, 32);
-        const int issued = up(warps, 4) * (t.rows + t.cols + 4 * t.rows * t.cols);
-        const int read = warps * (t.rows + 4 * t.cols);
-        constexpr int kChain = 16;  // four multiply-adds that wait for one another
-        const int cycles = std::max({issued, read, kChain}) * k_quads + 150;
+    for (const TileShape& t : kThreadTiles) {
+        const int items = rounded_up(rows, t.rows) * (cols / t.cols);
+        const int cycles = cycles_a_quad(t, items) * k_quads + 150;
         if (best.items == 0 || cycles < best.cycles) best = {{t.tile, Divisor(cols / t.cols)}, items, cycles};
     }
     return best;
@@ -62,7 +43,7 @@ UpdateDivision divide_update(const std::vector<Layer>& layers, int batch) {
     for (const int rows : {4, 2, 1}) {
         int items = 0;
         for (const Layer& layer : layers) items += quads(layer.out) * 4 / rows * quads(layer.in) + quads(layer.out);
-        const int warps_each = up(up(items, 32), 4);
+        const int warps_each = rounded_up(rounded_up(items, 32), 4);
         constexpr int kUpdate = 35;  // instructions of Adam
         const int cycles = warps_each * (batch * (2 + 4 * rows) + 4 * rows * kUpdate + 60);
         if (best.items == 0 || cycles < best.cycles) best = {rows, items, cycles};
@@ -71,20 +52,6 @@ UpdateDivision divide_update(const std::vector<Layer>& layers, int batch) {
 }
 
 // ---- where things lie ----------------------------------------------------------------------------------------------
-
-class Places {
-public:
-    // n floats, from a multiple of 16 bytes on.
-    int take(std::int64_t n) {
-        const std::int64_t at = next_;
-        next_ += (n + 3) / 4 * 4;
-        return static_cast<int>(std::min<std::int64_t>(at, INT32_MAX));
-    }
-    std::int64_t floats() const { return next_; }
-
-private:
-    std::int64_t next_ = 0;
-};
 
 std::int64_t place(BlockLayout& to, const std::vector<Layer>& layers, const RangeFacts& facts) {
     Places places;
@@ -96,7 +63,7 @@ std::int64_t place(BlockLayout& to, const std::vector<Layer>& layers, const Rang
 
     to.params = places.take(0);
     for (std::size_t i = 0; i < layers.size(); ++i) {
-        to.layers[i].weight_stride = block_stride(layers[i].in);
+        to.layers[i].weight_stride = odd_stride(layers[i].in);
         to.layers[i].weight = places.take(std::int64_t{4} * quads(layers[i].out) * to.layers[i].weight_stride);
         to.layers[i].bias = places.take(layers[i].out);
     }
@@ -112,7 +79,7 @@ std::int64_t place(BlockLayout& to, const std::vector<Layer>& layers, const Rang
         return at;
     };
     const std::int64_t width = layers.front().in;
-    to.rows_stride = block_stride(width);
+    to.rows_stride = odd_stride(width);
     to.rows_quads = Divisor(quads(width));
     to.rows = two_slots(rows * to.rows_stride, to.rows_toggle);
     to.targets = to.rows;
@@ -128,7 +95,7 @@ std::int64_t place(BlockLayout& to, const std::vector<Layer>& layers, const Rang
         layer.x = x;
         layer.x_stride = x_stride;
         layer.x_toggle = i == 0 && !facts.noise ? to.rows_toggle : 0;
-        layer.y_stride = block_stride(layers[i].out);
+        layer.y_stride = odd_stride(layers[i].out);
         layer.y = places.take(rows * layer.y_stride);
         layer.dz = places.take(rows * layer.y_stride);
         x = layer.y;
@@ -162,7 +129,6 @@ double divide_work(BlockLayout& to, const std::vector<Layer>& layers) {
     to.update_items = items;
     most_items = std::max(most_items, items);
     to.threads = most_items <= 128 ? 128 : most_items <= 256 ? 256 : kMostThreads;
-    constexpr double kCyclesAMicrosecond = 1700;
     return cycles / kCyclesAMicrosecond;
 }
 
@@ -183,61 +149,38 @@ const char* not_asked_of_one_block(const Network& network, const RangeFacts& fac
 
 }  // namespace
 
-Plan plan(const Network& network, const RangeFacts& facts, const Limits& limits) {
-    Plan plan;
+OneBlockPlan plan_one_block(const Network& network, const RangeFacts& facts, const Limits& limits) {
+    OneBlockPlan plan;
+    plan.why_not = not_asked_of_one_block(network, facts, limits);
+    if (plan.why_not != nullptr) return plan;
     const std::vector<Layer>& layers = network.layers();
-    const char* why = not_asked_of_one_block(network, facts, limits);
-    if (limits.plan == PlanKind::layer_by_layer) {
-        why = "ISTHMUS_CUDA_PLAN says so";
-    } else if (why == nullptr) {
-        BlockLayout& to = plan.layout;
-        to.n_layers = static_cast<int>(layers.size());
-        to.batch = static_cast<int>(facts.batch());
-        to.last_batch = static_cast<int>(facts.rows - (facts.rows - 1) / facts.batch() * facts.batch());
-        to.loss_groups = std::min(8, up(to.batch, 32));
-        for (std::size_t i = 0; i < layers.size(); ++i) {
-            BlockLayer& layer = to.layers[i];
-            layer.in = static_cast<int>(layers[i].in);
-            layer.out = static_cast<int>(layers[i].out);
-            layer.in_quads = quads(layers[i].in);
-            layer.out_quads = quads(layers[i].out);
-            layer.in_quads_divisor = Divisor(layer.in_quads);
-            layer.activation = layers[i].training_activation;
-            layer.flat_weight = static_cast<int>(layers[i].weight);
-            layer.flat_bias = static_cast<int>(layers[i].bias);
-            layer.part_rows[0] = static_cast<int>(row_parts(to.batch, layer.out, layer.in).rows);
-            layer.part_rows[1] = static_cast<int>(row_parts(to.last_batch, layer.out, layer.in).rows);
-        }
-        const std::int64_t floats = place(to, layers, facts);
-        plan.bytes = floats * std::int64_t{sizeof(float)};
-        to.floats = static_cast<int>(std::min<std::int64_t>(floats, INT32_MAX));
-        plan.microseconds = divide_work(to, layers);
-        // A kernel of the other plan takes at least 2.5 us, of which there are 3 L + 2.
-        const double other = 2.5 * static_cast<double>(3 * layers.size() + 2);
-        if (plan.bytes > limits.shared_memory) {
-            why = "too large for one block";
-        } else if (plan.microseconds > other && limits.plan != PlanKind::one_block) {
-            why = "faster on all multiprocessors";
-        }
+    BlockLayout& to = plan.layout;
+    to.n_layers = static_cast<int>(layers.size());
+    to.batch = static_cast<int>(facts.batch());
+    to.last_batch = static_cast<int>(facts.rows - (facts.rows - 1) / facts.batch() * facts.batch());
+    to.loss_groups = std::min(8, rounded_up(to.batch, 32));
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        BlockLayer& layer = to.layers[i];
+        layer.in = static_cast<int>(layers[i].in);
+        layer.out = static_cast<int>(layers[i].out);
+        layer.in_quads = quads(layers[i].in);
+        layer.out_quads = quads(layers[i].out);
+        layer.in_quads_divisor = Divisor(layer.in_quads);
+        layer.activation = layers[i].training_activation;
+        layer.flat_weight = static_cast<int>(layers[i].weight);
+        layer.flat_bias = static_cast<int>(layers[i].bias);
+        layer.part_rows[0] = static_cast<int>(row_parts(to.batch, layer.out, layer.in).rows);
+        layer.part_rows[1] = static_cast<int>(row_parts(to.last_batch, layer.out, layer.in).rows);
     }
-    if (why == nullptr) {
-        plan.kind = PlanKind::one_block;
-    } else {
-        plan.why = why;
-        if (limits.plan == PlanKind::one_block) {
-            throw Error(ErrorKind::runtime, std::string("ISTHMUS_CUDA_PLAN is one_block, but ") + why);
-        }
-    }
+    const std::int64_t floats = place(to, layers, facts);
+    plan.bytes = floats * std::int64_t{sizeof(float)};
+    to.floats = static_cast<int>(std::min<std::int64_t>(floats, INT32_MAX));
+    plan.microseconds = divide_work(to, layers);
+    if (plan.bytes > limits.shared_memory) plan.why_not = "too large for one block";
     return plan;
 }
 
-std::string describe(const Plan& plan) {
-    if (plan.kind == PlanKind::layer_by_layer) return std::string("layer by layer: ") + plan.why;
-    return "one block: " + std::to_string(plan.layout.threads) + " threads, " +
-           std::to_string((plan.bytes + 1023) / 1024) + " KB of shared memory";
-}
-
-std::int64_t steps_a_launch(const Plan& plan) {
+std::int64_t steps_a_launch(const OneBlockPlan& plan) {
     const std::int64_t bytes_a_step = 8 * plan.layout.batch + 128;
     return std::clamp<std::int64_t>(static_cast<std::int64_t>(20e3 / plan.microseconds), 1, (1 << 20) / bytes_a_step);
 }

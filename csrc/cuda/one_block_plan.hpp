@@ -1,48 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which plan a range of steps takes: one block of threads that keeps the whole network in its shared memory, or kernel
-// after kernel, layer by layer. A pure function, tested without a device. Both plans give the same bits.
+// Whether a network trains in one block of threads, where everything then lies, and how its work is divided.
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "cuda/network.hpp"
-#include "cuda/one_block_layout.hpp"
-#include "cuda/plan.hpp"
-#include "device/contract.hpp"
+#include "cuda/range_plan.hpp"
 
 namespace isthmus::cuda {
 
-// What is asked of a range of steps.
-struct RangeFacts {
-    std::int64_t rows = 0;  // of all steps
-    std::int64_t batch_size = 0;
-    Optimizer optimizer = Optimizer::adam;
-    bool targets = false;
-    bool weights = false;
-    bool noise = false;
-    bool clipped = false;
-    bool reduced = false;
-    bool held = true;  // are the rows on the device?
-
-    std::int64_t batch() const { return rows < batch_size ? rows : batch_size; }
-};
-
-struct Plan {
-    PlanKind kind = PlanKind::layer_by_layer;
-    BlockLayout layout;       // of one block
-    std::int64_t bytes = 0;   // of shared memory that one block takes, or would take; 0 where that was not worked out
-    double microseconds = 0;  // a step in one block, estimated on paper
-    const char* why = "";     // not one block
-};
-
-// Error(runtime) where limits.plan asks for what cannot be.
-Plan plan(const Network& network, const RangeFacts& facts, const Limits& limits);
-
-// "one block: 512 threads, 98 KB of shared memory", "layer by layer: too large for one block".
-std::string describe(const Plan& plan);
+OneBlockPlan plan_one_block(const Network& network, const RangeFacts& facts, const Limits& limits);
 
 // Steps of one launch: about 20 ms, so that a stop is seen soon and the host is seldom asked; and 1 MB of row numbers.
-std::int64_t steps_a_launch(const Plan& plan);
+std::int64_t steps_a_launch(const OneBlockPlan& plan);
 
 }  // namespace isthmus::cuda

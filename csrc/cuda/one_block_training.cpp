@@ -6,9 +6,9 @@
 
 namespace isthmus::cuda {
 
-OneBlockLoop::OneBlockLoop(const Network& network, const Plan& plan, Parameters parameters, const RowSource& source,
-                           const HeldRows& held, std::int64_t first, const StepRange& range, const UpdateRule& rule,
-                           Stop& stop, OneBlockBuffers& buffers, const Stream& stream)
+OneBlockLoop::OneBlockLoop(const Network& network, const OneBlockPlan& plan, Parameters parameters,
+                           const RowSource& source, const HeldRows& held, std::int64_t first, const StepRange& range,
+                           const UpdateRule& rule, Stop& stop, OneBlockBuffers& buffers, const Stream& stream)
     : plan_(plan),
       source_(source),
       range_(range),
@@ -74,9 +74,7 @@ void OneBlockLoop::queue(OneBlockBuffers::Slot& slot) {
 
 void OneBlockLoop::add_step(OneBlockBuffers::Slot& slot, std::int64_t step) {
     const double weight = batch_weight(source_, range_, step);
-    const auto scale = static_cast<float>(1.0 / weight);
-    slot.constants.data()[slot.weights.size()] = {update_constants(rule_, range_, step), scale,
-                                                  weight != 0.0 ? 1.0F : 0.0F};
+    slot.constants.data()[slot.weights.size()] = step_constants(rule_, range_, step, weight);
     slot.weights.push_back(weight);
 }
 

@@ -11,6 +11,7 @@
 #include "cuda/feed.hpp"
 #include "cuda/one_block.hpp"
 #include "cuda/one_block_plan.hpp"
+#include "cuda/step_tables.hpp"
 #include "cuda/stream.hpp"
 #include "cuda/training.hpp"
 #include "device/contract.hpp"
@@ -32,7 +33,7 @@ struct OneBlockBuffers {
 
 class OneBlockLoop {
 public:
-    OneBlockLoop(const Network& network, const Plan& plan, Parameters parameters, const RowSource& source,
+    OneBlockLoop(const Network& network, const OneBlockPlan& plan, Parameters parameters, const RowSource& source,
                  const HeldRows& held, std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop,
                  OneBlockBuffers& buffers, const Stream& stream);
 
@@ -46,7 +47,7 @@ private:
     // Waits for a launch and counts its steps. False after one that diverged.
     bool collect(OneBlockBuffers::Slot& slot);
 
-    const Plan& plan_;
+    const OneBlockPlan& plan_;
     const RowSource& source_;
     const StepRange& range_;
     const UpdateRule& rule_;

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/passes.hpp"
 
+#include <algorithm>
+
 namespace isthmus::cuda {
 
-Workspace::Workspace(const Network& network, std::int64_t n, cudaStream_t stream)
-    : rows(n), errors(n), parts(stream), memory_(n * network.floats_a_row()) {
+Workspace::Workspace(const Network& network, const Limits& limits, std::int64_t n, cudaStream_t stream)
+    : rows(n),
+      errors(n),
+      parts(stream, std::any_of(network.layers().begin(), network.layers().end(),
+                                [&](const Layer& layer) {
+                                    return takes_wgmma(network.arithmetic(), layer.in, layer.out, limits);
+                                })),
+      memory_(n * network.floats_a_row()) {
     float* next = memory_.data();
     const auto take = [&](std::int64_t width) {
         float* const matrix = next;
@@ -41,12 +49,12 @@ void run_layer(const Network& network, std::size_t i, Activation activation, con
     dense_forward({rows, layer.in, layer.out, x.floats, x.stride != 0 ? x.stride : layer.in_stride(),
                    weights.params + layer.weight, weights.params + layer.bias, activation, y.floats, z,
                    layer.out_stride(), x.planes, weights.planes->of(i), y.planes},
-                  product_plan(network.arithmetic(), rows, layer.out, limits), stream);
+                  product_plan(network.arithmetic(), rows, layer.out, layer.in, layer.out, limits), stream);
 }
 
 void BatchGradient::forward(const Piece& piece) const {
     gather({piece.rows, piece.count, network.n_features(), piece.noise, work.x.floats, row_stride(network.n_features()),
-            work.x.planes},
+            progress, work.x.planes},
            stream);
     const LayerMatrix* input = &work.x;
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
@@ -71,7 +79,6 @@ void BatchGradient::forward(const Piece& piece) const {
     args.dz_planes = work.dz[last].planes;
     args.errors = work.errors.data();
     args.progress = progress;
-    args.step = piece.step;
     args.opens = piece.opens;
     args.closes = piece.closes;
     loss(args, stream);
@@ -85,14 +92,14 @@ void BatchGradient::backward(const Piece& piece) const {
         dense_backward_weight(
             {piece.count, layer.in, layer.out, input.floats, layer.in_stride(), work.dz_floats(i), layer.out_stride(),
              !piece.opens, gradient + layer.weight, gradient + layer.bias, input.planes, work.dz[i].planes},
-            product_plan(arithmetic, layer.out, layer.in, limits), work.parts, stream);
+            product_plan(arithmetic, layer.out, layer.in, layer.in, layer.out, limits), work.parts, stream);
         if (i == 0) break;
         const Layer& below = network.layers()[i - 1];
         dense_backward_input({piece.count, layer.in, layer.out, work.dz_floats(i), layer.out_stride(),
                               weights.params + layer.weight, below.training_activation,
                               below.needs_z ? work.dz[i - 1].floats : work.y[i - 1].floats, work.dz_floats(i - 1),
                               below.out_stride(), work.dz[i].planes, weights.planes->of(i), work.dz[i - 1].planes},
-                             product_plan(arithmetic, piece.count, layer.in, limits), stream);
+                             product_plan(arithmetic, piece.count, layer.in, layer.in, layer.out, limits), stream);
     }
 }
 

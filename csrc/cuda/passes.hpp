@@ -28,7 +28,7 @@ struct LayerMatrix {
 //
 // Where products read planes, x and dz have no floats of their own, and the output has no planes.
 struct Workspace {
-    Workspace(const Network& network, std::int64_t rows, cudaStream_t stream);
+    Workspace(const Network& network, const Limits& limits, std::int64_t rows, cudaStream_t stream);
 
     std::int64_t rows;
     LayerMatrix x;
@@ -59,7 +59,6 @@ struct BatchGradient {
         BatchRows rows;
         std::int64_t count;
         Noise noise;
-        std::int64_t step;
         bool opens, closes;
     };
     // Returns once the kernels that read piece.rows are queued; `backward` queues the rest.

@@ -30,8 +30,8 @@ inline constexpr int plane_count(Arithmetic arithmetic) {
     return arithmetic == Arithmetic::bfloat16 ? 1 : arithmetic == Arithmetic::bf16x6 ? 3 : 0;
 }
 
-// How the steps of a range are run: see one_block_plan.hpp.
-enum class PlanKind : std::uint8_t { one_block, layer_by_layer };
+// How the steps of a range are run: see range_plan.hpp.
+enum class PlanKind : std::uint8_t { one_block, two_kernels, layer_by_layer };
 
 struct Limits {
     int multiprocessors = 0;
@@ -40,6 +40,7 @@ struct Limits {
     std::int64_t shared_memory = 0;         // that a block of threads may have, in bytes
     std::optional<PlanKind> plan = {};      // of every range, likewise; Error(runtime) where it cannot be
     int compute_capability = 0;             // 80 is 8.0
+    bool wgmma = false;                     // of compute capability 9.0, and this library has code for it
     Arithmetic float32 = Arithmetic::simt;  // what "float32" is computed in: simt, or bf16x6 for tests and measurements
 };
 
@@ -97,17 +98,6 @@ inline TileSize tensor_core_tile(std::int64_t rows, std::int64_t cols, const Lim
     return best;
 }
 
-// The kernel of a product of (rows, cols) outputs: the one place that decides. What changes bits, all but the tile,
-// must not depend on the rows.
-struct ProductPlan {
-    Arithmetic arithmetic = Arithmetic::simt;
-    TileSize tile = TileSize::small;
-};
-inline ProductPlan product_plan(Arithmetic arithmetic, std::int64_t rows, std::int64_t cols, const Limits& limits) {
-    const bool simt = arithmetic == Arithmetic::simt;
-    return {arithmetic, simt ? tile_for(rows, cols, limits) : tensor_core_tile(rows, cols, limits)};
-}
-
 // A weight gradient (out, in) sums over all rows of a batch; where it is small, blocks sum parts of the rows apart and
 // the last of them adds the parts in their order. The parts change bits, so they depend on the shape alone.
 struct RowParts {
@@ -140,9 +130,30 @@ inline std::int64_t block_rows(std::int64_t widest_stride) {
     return std::clamp<std::int64_t>((std::int64_t{1} << 20) / widest_stride, 32, 65536);
 }
 
-// Steps between two looks at the device: few enough that a stop is seen within 2 x 50 GFLOP, at most 64 steps.
-inline std::int64_t steps_a_look(double flops_a_step) {
-    return std::clamp<std::int64_t>(static_cast<std::int64_t>(5e10 / flops_a_step), 1, 32);
+// How many times as fast as fused multiply-adds, on paper; to be measured on a device.
+inline constexpr double speed(Arithmetic arithmetic) {
+    switch (arithmetic) {
+        case Arithmetic::simt: break;
+        case Arithmetic::tf32: return 5.0;
+        case Arithmetic::bfloat16: return 10.0;
+        case Arithmetic::bf16x6: return 1.5;
+    }
+    return 1.0;
+}
+
+// Steps between two looks at the device: few enough that a stop is seen within 2 x 50 GFLOP of fused multiply-adds, a
+// millisecond each, at most 64 steps.
+inline std::int64_t steps_a_look(double flops_a_step, Arithmetic arithmetic = Arithmetic::simt) {
+    return static_cast<std::int64_t>(std::clamp(5e10 * speed(arithmetic) / flops_a_step, 1.0, 32.0));
+}
+
+// Steps that are launched at once where they can be: the launch of a graph, 5 us, is then little beside them. And the
+// steps of a table, a power of two, whose row numbers take 1 MB.
+inline constexpr std::int64_t kStepsAGraph = 8;
+inline std::int64_t steps_a_table(std::int64_t batch) {
+    std::int64_t steps = 512;
+    while (steps > 1 && steps * batch > (1 << 17)) steps /= 2;
+    return steps;
 }
 
 // Whether rows of a source stay on the device while it is trained on: half of what is free is left for the rest.

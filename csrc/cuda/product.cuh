@@ -7,7 +7,7 @@
 #include "cuda/epilogues.cuh"
 #include "cuda/gemm.cuh"
 #include "cuda/mma_product.cuh"
-#include "cuda/plan.hpp"
+#include "cuda/product_plan.hpp"
 
 namespace isthmus::cuda {
 

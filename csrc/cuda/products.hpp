@@ -10,8 +10,8 @@
 #include <cstdint>
 
 #include "cuda/buffer.hpp"
-#include "cuda/plan.hpp"
 #include "cuda/planes.hpp"
+#include "cuda/product_plan.hpp"
 #include "cuda/stream.hpp"
 #include "isthmus/types.hpp"
 
@@ -48,12 +48,16 @@ struct InputGradientArgs {
 };
 void dense_backward_input(const InputGradientArgs& args, const ProductPlan& plan, cudaStream_t stream);
 
-// What the parts of a weight gradient pass through: see row_parts. One product at a time.
+// What the parts of a weight gradient pass through: see row_parts. So many products at a time.
 struct PartBuffers {
-    explicit PartBuffers(cudaStream_t stream)
-        : sums(kPartFloats), bias_sums(kBiasPartFloats), blocks_arrived(kPartBlocks) {
-        zero_async(blocks_arrived.data(), kPartBlocks, stream);
+    // Of so many products at a time. `wgmma`: also for the larger ones of wgmma_row_parts.
+    PartBuffers(cudaStream_t stream, bool wgmma, std::int64_t products = 1)
+        : sums(products * (wgmma ? kWgmmaPartFloats : kPartFloats)),
+          bias_sums(products * (wgmma ? kWgmmaBiasPartFloats : kBiasPartFloats)),
+          blocks_arrived(products * kPartBlocks) {
+        zero_async(blocks_arrived.data(), blocks_arrived.size(), stream);
     }
+    static_assert(kWgmmaPartCounters <= kPartBlocks);
     DeviceArray<float> sums, bias_sums;
     DeviceArray<unsigned> blocks_arrived;  // all 0 between two products
 };

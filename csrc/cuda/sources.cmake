@@ -5,9 +5,14 @@ set(ISTHMUS_CUDA_SOURCES
   buffer.cpp
   device.cpp
   elements.cu
+  device_limits.cpp
   feed.cpp
+  few_rows.cu
+  few_rows_plan.cpp
   forward.cu
+  gradient_updates.cu
   gather.cu
+  has_wgmma.cu
   inference.cpp
   input_gradient.cu
   kernels.cpp
@@ -19,11 +24,21 @@ set(ISTHMUS_CUDA_SOURCES
   one_block_plan.cpp
   one_block_training.cpp
   passes.cpp
+  range_plan.cpp
+  row_blocks.cu
   split.cu
+  step_tables.cpp
+  tensor_map.cpp
   training.cpp
   transfer.cpp
+  two_kernels_plan.cpp
+  two_kernels_step.cpp
   update.cu
+  weight_passes.cpp
   weight_gradient.cu
   weight_planes.cpp
+  wgmma_forward.cu
+  wgmma_input_gradient.cu
+  wgmma_weight_gradient.cu
   ../math/names.cpp
 )

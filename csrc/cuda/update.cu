@@ -11,14 +11,11 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ __forceinline__ bool has_diverged(const Progress* progress) {
-    return progress != nullptr && progress->diverged != Progress::kNone;
-}
-
 // In double, where a square of a float cannot overflow.
 __global__ void __launch_bounds__(kThreads) norm(NormArgs g) {
     ISTHMUS_SHARED(double, partials, 8);
     ISTHMUS_SHARED(unsigned, last, 1);
+    const float scale = g.table.constants[g.table.updating()].scale;
     double sum = 0.0;
     for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < g.n / 4;
          i += std::int64_t{gridDim.x} * kThreads) {
@@ -26,24 +23,27 @@ __global__ void __launch_bounds__(kThreads) norm(NormArgs g) {
         const float values[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-            const auto value = static_cast<double>(values[j] * g.scale);
+            const auto value = static_cast<double>(values[j] * scale);
             sum += value * value;
         }
     }
     sum = sum_of_block(sum, partials);
     if (threadIdx.x == 0) g.partials[blockIdx.x] = sum;
-    if (!is_last_block(&g.progress->blocks_arrived, gridDim.x, last)) return;
+    if (!is_last_block(&g.table.progress->blocks_arrived, gridDim.x, last)) return;
     const double squares = sum_of_written(g.partials, gridDim.x, partials);
     if (threadIdx.x == 0) {
         const double length = sqrt(squares);
-        g.progress->clip_factor = length > g.clip_norm ? static_cast<float>(g.clip_norm / length) : 1.0F;
+        g.table.progress->clip_factor = length > g.clip_norm ? static_cast<float>(g.clip_norm / length) : 1.0F;
     }
 }
 
 template <class Opt>
 __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
-    if (has_diverged(u.progress)) return;
-    const float scale = u.clipped ? u.scale * u.progress->clip_factor : u.scale;
+    Progress* const progress = u.table.progress;
+    if (progress != nullptr && progress->diverged != Progress::kNone) return;
+    const StepConstants c = u.table.constants[u.table.updating()];
+    if (c.updates == 0.0F) return;
+    const float scale = u.clipped ? c.scale * progress->clip_factor : c.scale;
     auto* const params = reinterpret_cast<float4*>(u.param);
     auto* const ms = reinterpret_cast<float4*>(u.m);
     auto* const vs = reinterpret_cast<float4*>(u.v);
@@ -55,10 +55,10 @@ __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
         float4 param = params[i];
         float4 m = Opt::uses_m ? ms[i] : zero;
         float4 v = Opt::uses_v ? vs[i] : zero;
-        Opt::update(u.constants, param.x, gradient.x * scale, m.x, v.x);
-        Opt::update(u.constants, param.y, gradient.y * scale, m.y, v.y);
-        Opt::update(u.constants, param.z, gradient.z * scale, m.z, v.z);
-        Opt::update(u.constants, param.w, gradient.w * scale, m.w, v.w);
+        Opt::update(c.update, param.x, gradient.x * scale, m.x, v.x);
+        Opt::update(c.update, param.y, gradient.y * scale, m.y, v.y);
+        Opt::update(c.update, param.z, gradient.z * scale, m.z, v.z);
+        Opt::update(c.update, param.w, gradient.w * scale, m.w, v.w);
         params[i] = param;
         if (u.planes.data != nullptr) {
             float values[4] = {param.x, param.y, param.z, param.w};
@@ -69,7 +69,9 @@ __global__ void __launch_bounds__(kThreads) update_parameters(UpdateArgs u) {
         suspect += (param.x * 0.0F + param.y * 0.0F) + (param.z * 0.0F + param.w * 0.0F);
         if constexpr (Opt::uses_v) suspect += (v.x * 0.0F + v.y * 0.0F) + (v.z * 0.0F + v.w * 0.0F);
     }
-    if (u.progress != nullptr && suspect != 0.0F) u.progress->diverged = u.step;  // all that write it write the same
+    if (progress != nullptr && suspect != 0.0F) {
+        atomicMin(&progress->overflowed, static_cast<unsigned long long>(progress->updating));
+    }
 }
 
 }  // namespace

@@ -104,6 +104,8 @@ struct Noise {
     float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
+
+    bool operator==(const Noise&) const = default;
 };
 
 struct StepRange {
@@ -191,6 +193,9 @@ public:
 
     virtual Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
                          Stop& stop) = 0;
+
+    // How the last range of steps was run, in words, for people who ask why it took so long; empty before the first.
+    virtual std::string last_plan() const { return {}; }
 
     // The unnormalised gradient of all rows as one batch, no noise, in the flat layout of Program::parameters, with
     // its loss and weight sums. Does not touch the state.

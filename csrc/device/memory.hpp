@@ -24,11 +24,6 @@ struct Position {
     std::int64_t col = 0;
 };
 
-struct Finding {
-    Position at;
-    float value = 0.0F;
-};
-
 enum class ElementType : std::uint8_t {
     boolean,  // a byte
     int8,
@@ -74,15 +69,15 @@ public:
     // What is in that other stream now comes before whatever comes into stream() from now on.
     virtual void follow(std::uintptr_t other) const = 0;
 
-    // The elements as float32, with zeros up to to's stride, or as float64. Returns the first in row order that is not
-    // finite as a float32.
+    // The elements as float32, with zeros up to to's stride, or as float64, without gaps. Returns the first in row
+    // order that is not finite as a float32.
     virtual std::optional<Position> convert(const Elements& from, MutableMatrixView to) const = 0;
-    virtual void widen(MatrixView from, double* to) const = 0;
+    virtual void widen(const Elements& from, double* to) const = 0;
     // to[i] = -from[i]
     virtual void negate(const double* from, double* to, std::int64_t n) const = 0;
 
     // The first value in row order that is not within [low, high]; a NaN never is.
-    virtual std::optional<Finding> find_outside(MatrixView rows, float low, float high) const = 0;
+    virtual std::optional<Position> find_outside(MatrixView rows, float low, float high) const = 0;
 
     // Row i of `to` is row numbers[i] of `from`, with zeros up to to's stride.
     virtual void gather(MatrixView from, std::span<const std::int64_t> numbers, MutableMatrixView to) const = 0;

@@ -23,10 +23,12 @@ constexpr std::array<std::string_view, 5> kSchedules = {"constant", "cosine", "l
 static_assert(kSchedules.size() == static_cast<std::size_t>(Schedule::plateau) + 1);
 constexpr std::array<std::string_view, 2> kNoiseKinds = {"gaussian", "mask"};
 static_assert(kNoiseKinds.size() == static_cast<std::size_t>(NoiseKind::mask) + 1);
+constexpr std::array<std::string_view, 2> kScalingKinds = {"standard", "minmax"};
+static_assert(kScalingKinds.size() == static_cast<std::size_t>(ScalingKind::minmax) + 1);
 constexpr std::array<std::string_view, 3> kPrecisions = {"float32", "tf32", "bfloat16"};
 static_assert(kPrecisions.size() == static_cast<std::size_t>(Precision::bfloat16) + 1);
-constexpr std::array<std::string_view, 1> kModelKinds = {"autoencoder"};
-static_assert(kModelKinds.size() == static_cast<std::size_t>(ModelKind::autoencoder) + 1);
+constexpr std::array<std::string_view, 2> kModelKinds = {"autoencoder", "anomaly_detector"};
+static_assert(kModelKinds.size() == static_cast<std::size_t>(ModelKind::anomaly_detector) + 1);
 
 }  // namespace
 
@@ -49,6 +51,10 @@ std::span<const std::string_view> names<Schedule>() {
 template <>
 std::span<const std::string_view> names<NoiseKind>() {
     return kNoiseKinds;
+}
+template <>
+std::span<const std::string_view> names<ScalingKind>() {
+    return kScalingKinds;
 }
 template <>
 std::span<const std::string_view> names<Precision>() {

@@ -10,7 +10,8 @@
 
 namespace isthmus::math {
 
-// All names, in the order of the enum. E is Activation, Loss, Optimizer, Schedule, NoiseKind, Precision or ModelKind.
+// All names, in the order of the enum. E is Activation, Loss, Optimizer, Schedule, NoiseKind, ScalingKind, Precision
+// or ModelKind.
 template <class E>
 std::span<const std::string_view> names();
 
@@ -38,6 +39,8 @@ template <>
 std::span<const std::string_view> names<Schedule>();
 template <>
 std::span<const std::string_view> names<NoiseKind>();
+template <>
+std::span<const std::string_view> names<ScalingKind>();
 template <>
 std::span<const std::string_view> names<Precision>();
 template <>

@@ -11,8 +11,10 @@ import numpy as np
 
 from isthmus import _coercion, _core, _device_arrays
 from isthmus._device import draw_seed, place, stored_random_state
-from isthmus._scikit_learn import Transformer, check_names, check_width
+from isthmus._exports import Exports
+from isthmus._scikit_learn import check_names, check_width
 from isthmus._training import alone, as_callbacks, continued, train, watched
+from isthmus._views import Views
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _NOT_STORED = frozenset({"device", "n_threads"})
 
 
-class Autoencoder(Transformer):
+class Autoencoder(Views, Exports):
     """An autoencoder on dense layers, trained by minibatches.
 
     Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features
@@ -46,7 +48,7 @@ class Autoencoder(Transformer):
     output_activation : str, optional
         None: ``"sigmoid"`` for ``loss="bce"``, which takes no other, else ``"linear"``.
     loss : {"mse", "bce", "mae", "huber"}
-        ``bce`` needs values in [0, 1].
+        ``bce`` needs values in [0, 1], or ``scaling="minmax"``.
     optimizer : {"adam", "adamw", "sgd"}
     learning_rate, beta_1, beta_2, epsilon, momentum : float
         Adam as in its paper (Kingma and Ba, 2015); ``momentum`` is that of ``sgd``.
@@ -60,6 +62,11 @@ class Autoencoder(Transformer):
     input_noise : float
         Corrupts the input while training: standard deviation, or fraction of values set to 0.
     input_noise_kind : {"gaussian", "mask"}
+    scaling : {"standard", "minmax"}, optional
+        Fitted with the model on the rows that are first trained on, applied to what comes in, undone by `decode` and
+        `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
+        ``sample_weight``. Columns that were constant are only shifted. The loss, `input_noise` and errors are in the
+        scaled space.
     batch_size, epochs : int
         The last batch of an epoch may be smaller; it counts.
     shuffle : bool
@@ -85,7 +92,8 @@ class Autoencoder(Transformer):
     warm_start : bool
         `fit` goes on from the weights, moments and epochs of the fit before.
     verbose : {0, 1, 2}
-        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch.
+        1: a progress bar where tqdm is installed, else a line an epoch; 2: a line an epoch, after one that says on
+        which device and how the steps are run.
 
     Attributes
     ----------
@@ -132,6 +140,7 @@ class Autoencoder(Transformer):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        scaling: str | None = None,
         batch_size: int = 256,
         epochs: int = 100,
         shuffle: bool = True,
@@ -163,6 +172,7 @@ class Autoencoder(Transformer):
         self.clip_norm = clip_norm
         self.input_noise = input_noise
         self.input_noise_kind = input_noise_kind
+        self.scaling = scaling
         self.batch_size = batch_size
         self.epochs = epochs
         self.shuffle = shuffle
@@ -196,11 +206,13 @@ class Autoencoder(Transformer):
         Parameters
         ----------
         X : array-like of shape (n, features)
-            Anything that NumPy makes a 2-D array of numbers from, or an array on a GPU (PyTorch, JAX, CuPy, Numba), by
-            DLPack or ``__cuda_array_interface__``. A float32 array with contiguous rows is not copied. On a GPU,
-            rows are read in place where their number of columns and their stride are multiples of 4; other layouts and
-            dtypes are converted on the GPU, for the time of the call. The model must be on the same GPU;
-            ``device="auto"`` takes the one that X is on.
+            Anything that NumPy makes a 2-D array of numbers from; pandas, polars and Arrow tables; arrays on a GPU
+            (PyTorch, JAX, CuPy, Numba), by DLPack or ``__cuda_array_interface__``. A float32 array with contiguous
+            rows is not copied, unless there is a ``scaling``; others are, once, or a stretch of steps at a time where
+            they are too large. On a GPU, rows are read in place where their number of columns and their stride are
+            multiples of 4; others are converted there for the time of the call. The model must be on the same GPU;
+            ``device="auto"`` takes the one that X is on. With a ``scaling``, and for an `AnomalyDetector`, rows on a
+            GPU are copied to the host for the call.
         y : ignored
             For scikit-learn.
         sample_weight : array-like of shape (n,), optional
@@ -229,13 +241,13 @@ class Autoencoder(Transformer):
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
-            rows = _coercion.float32(array)
-            weights = _coercion.row_weights(sample_weight, len(rows))
-            validation, targets = self._validation(validation_data, rows.shape[1])
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], where, names, rows)
+                core = self._fresh(parameters, array.shape[1], where, names, array)
             else:
                 core = continued(before, parameters, where, names)
+            rows = _coercion.readable(_device_arrays.brought(array, core, "X"))
+            weights = _coercion.row_weights(sample_weight, len(rows))
+            validation, targets = self._validation(validation_data, core)
             with watched(self, core, functions) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end))
         return self
@@ -243,18 +255,21 @@ class Autoencoder(Transformer):
     def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Trains for one pass over X in its order, in slices of ``batch_size``, keeping the moments between calls.
 
-        The first call makes the initial weights. Parameters, errors and interruption as in `fit`.
+        The first call makes the initial weights and fits the ``scaling``, which later calls keep. Parameters, errors
+        and interruption as in `fit`.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             before = self._model
-            array = _coercion.matrix(X) if before is None else self._rows(X, before)
-            rows = _coercion.float32(array)
-            weights = _coercion.row_weights(sample_weight, len(rows))
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [], rows)
+                array = _coercion.matrix(X)
+                core = self._fresh(parameters, array.shape[1], where, _coercion.feature_names(X) or [], array)
+                array = _device_arrays.brought(array, core, "X")
             else:
                 core = continued(before, parameters, where, before.feature_names)
+                array = self._rows(X, core)
+            rows = _coercion.readable(array)
+            weights = _coercion.row_weights(sample_weight, len(rows))
             train(self, core, lambda: core.partial_fit(rows, weights))
         return self
 
@@ -309,6 +324,7 @@ class Autoencoder(Transformer):
         array = _coercion.matrix(Z, "Z")
         if array.shape[1] != core.code_size:
             raise ValueError(f"Z has {array.shape[1]} columns, but the code of this model has {core.code_size}")
+        array = _device_arrays.brought(array, core, "Z")
         return _device_arrays.in_kind(self._run(core.decode, array, "Z", core.n_features), Z)
 
     def transform(self, X: ArrayLike) -> Any:
@@ -327,43 +343,55 @@ class Autoencoder(Transformer):
         core = self._ready()
         return _device_arrays.in_kind(self._run(core.reconstruct, self._rows(X, core), "X", core.n_features), X)
 
-    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Any:
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False, units: str = "scaled") -> Any:
         """Each row's error, the mean of its loss over the features, float64 of shape (n,), in X's library.
 
-        With ``per_feature`` the loss of each element instead, of shape (n, features), computed in float32.
+        Parameters
+        ----------
+        X : array-like of shape (n, features)
+        per_feature : bool
+            The loss of each element instead, of shape (n, features), computed in float32.
+        units : {"scaled", "input"}
+            ``"input"`` takes the loss of differences in the units of X instead of those after ``scaling``; not with
+            ``bce``.
         """
-        return _device_arrays.in_kind(self._errors(X, per_feature), X)
-
-    def _errors(self, X: ArrayLike, per_feature: bool) -> Any:
+        if units not in ("scaled", "input"):
+            raise ValueError(f"units must be 'scaled' or 'input'; got {units!r}")
         core = self._ready()
-        array = self._rows(X, core)
+        return _device_arrays.in_kind(self._errors(core, self._rows(X, core), per_feature, units), X)
+
+    def _errors(self, core: _core.Model, array: Any, per_feature: bool = False, units: str = "scaled") -> Any:
         errors = _device_arrays.empty(array, (len(array),), wide=True)
         if isinstance(array, _core.DeviceArray):
             losses = array.empty(list(array.shape), False) if per_feature else None
-            core.reconstruction_error(_coercion.float32(array), errors, losses, 0)
+            core.reconstruction_error(_coercion.readable(array), errors, losses, units == "input", 0)
             return errors if losses is None else losses.widened()
         elements = np.empty(array.shape, np.float64) if per_feature else None
         for where, rows in _coercion.blocks(array, whole=not per_feature):
             block = None if elements is None else np.empty(rows.shape, np.float32)
-            core.reconstruction_error(rows, errors[where], block, where.start or 0)
+            core.reconstruction_error(rows, errors[where], block, units == "input", where.start or 0)
             if elements is not None:
                 elements[where] = block
         return errors if elements is None else elements
 
     def score_samples(self, X: ArrayLike) -> Any:
         """The negative `reconstruction_error`, of shape (n,): larger is better."""
-        return _device_arrays.in_kind(-self._errors(X, per_feature=False), X)
+        core = self._ready()
+        return _device_arrays.in_kind(self._scores(core, self._rows(X, core)), X)
+
+    def _scores(self, core: _core.Model, array: Any) -> Any:
+        return -self._errors(core, array)
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative loss over X: larger is better. y is ignored."""
         core = self._ready()
-        rows = _coercion.float32(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core))
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
         """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
         core = self._ready()
-        rows = _coercion.float32(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core))
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     # ---- at the door ------------------------------------------------------------------------------------------------
@@ -380,6 +408,7 @@ class Autoencoder(Transformer):
         where = place(self.device, self.n_threads)
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
+        given["kind"] = self._kind
         return _core.check_parameters(given), where
 
     def _fresh(
@@ -397,9 +426,9 @@ class Autoencoder(Transformer):
         array = _coercion.matrix(X)
         check_names(owner, X, core.feature_names)
         check_width(owner, "X", array.shape[1], core.n_features)
-        return array
+        return _device_arrays.brought(array, core, "X")
 
-    def _validation(self, data: Any, n_features: int) -> tuple[Any, Any]:
+    def _validation(self, data: Any, core: _core.Model) -> tuple[Any, Any]:
         """Rows to validate on and, where the caller gave them, other targets."""
         if data is None:
             return None, None
@@ -413,8 +442,8 @@ class Autoencoder(Transformer):
         rows = []
         for X, name in named:
             array = _coercion.matrix(X, name)
-            check_width(type(self).__name__, name, array.shape[1], n_features)
-            rows.append(_coercion.float32(array, name))
+            check_width(type(self).__name__, name, array.shape[1], core.n_features)
+            rows.append(_coercion.readable(_device_arrays.brought(array, core, name), name))
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays at the door: what comes in from outside becomes float32 that the core reads in place, or a clear error.
+"""Arrays at the door: what comes in from outside becomes an array that the core reads, or a clear error.
 
-A float32 array whose rows are contiguous passes without a copy, whatever the distance between its rows (zero and
-negative ones too). Everything else is converted: whole for training, a block of rows at a time for inference. The core
-checks what passes; what is converted is checked here, where the value can still be named as it was before.
+The core reads rows of any integer type, float32, float64 and bool, with any strides, and converts and checks them
+itself. What is of another kind (half and extended precision, foreign byte order, objects) is converted and checked
+here, where the value can still be named as it was: whole for training, a block of rows at a time for inference.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _core, _device_arrays
+from isthmus import _core, _device_arrays, _frames
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     Locate = Callable[[int, int], str]  # row and column to the words that name the element
 
@@ -43,7 +43,7 @@ def matrix(X: object, name: str = "X") -> Any:
         arrays without rows or columns.
     """
     there = _device_arrays.take(X, name)
-    array = _array(X, name, "a 2-D array (rows, features)") if there is None else there
+    array: Any = _array(X, name, "a 2-D array (rows, features)") if there is None else there
     if array.ndim == 1:
         raise ValueError(
             f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
@@ -67,7 +67,8 @@ def _array(X: object, name: str, wanted: str) -> NDArray[Any]:
         row = ", ".join(str(i) for i in np.argwhere(masked.getmaskarray(X))[0])
         raise ValueError(f"{name}[{row}] is masked; {name} must be without masked values")
     try:
-        array = np.asarray(X)
+        table = None if isinstance(X, np.ndarray) else _frames.to_array(X, name)
+        array = np.asarray(X) if table is None else table
     except ValueError as error:
         raise ValueError(f"{name} must be {wanted}: {error}") from error
     if array.ndim == 0:
@@ -83,10 +84,9 @@ def _array(X: object, name: str, wanted: str) -> NDArray[Any]:
 
 def feature_names(X: object) -> list[str] | None:
     """Column names of a data frame, when all are strings; TypeError when only some are."""
-    columns = getattr(X, "columns", None)
-    if columns is None or not hasattr(X, "shape"):
+    names = _frames.column_names(X)
+    if names is None:
         return None
-    names = list(columns)
     kinds = sorted({type(name).__name__ for name in names})
     strings = [name for name in names if isinstance(name, str)]
     if not strings:
@@ -99,44 +99,64 @@ def feature_names(X: object) -> list[str] | None:
     return strings
 
 
-# ---- arrays to float32 ------------------------------------------------------------------------------------------
+# ---- arrays that the core reads ---------------------------------------------------------------------------------
 
 
-def float32(array: Any, name: str = "X", first_row: int = 0, *, finite: bool = True) -> Any:
-    """The whole 2-D array as the core reads it, where it is; `first_row` is added to the row that an error names.
+def readable(array: Any, name: str = "X", first_row: int = 0) -> Any:
+    """The 2-D array itself where the core knows its type of number, else a copy in the nearest type that it knows; for
+    one on a GPU, itself or a copy there.
+
+    `first_row` is added to the row that an error names.
 
     Raises
     ------
     ValueError
-        Naming row, column and original value of what is NaN, infinite or beyond float32, if it has to be finite. Arrays
-        that pass without conversion are not looked at: the core does that.
+        Naming row, column and original value of what a conversion here makes infinite or finds to be so. What is not
+        converted here is checked by the core.
     TypeError
         For an object array that holds something other than numbers.
     """
     if isinstance(array, _core.DeviceArray):
-        readable, at = array.readable()
-        if at is not None and finite:
+        rows, at = array.readable()
+        if at is not None:
             raise ValueError(f"{_element(name, *at)} is {_why_not_finite(array.item(*at), name)}")
-        return readable
-    return _float32(array, name, lambda row, column: _element(name, row + first_row, column), finite)
+        return rows
+    if _core.reads(array):
+        return array
+    if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
+        return np.broadcast_to(readable(array[:1], name, first_row), array.shape)
+    kind = array.dtype.kind
+    native = array.dtype.newbyteorder("=") if kind in "iu" else np.float32 if array.itemsize <= 4 else np.float64
+    return _converted(array, name, lambda row, column: _element(name, row + first_row, column), native)
 
 
 def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[slice, Any]]:
-    """The array's rows in order as float32, all at once where no copy is needed and `whole` asks for it, and on a GPU.
-
-    Errors as in `float32`.
+    """The array's rows in order as `readable` gives them, all at once on a GPU, and where that is no copy and `whole`
+    asks for it.
     """
     if isinstance(array, _core.DeviceArray):
-        yield slice(None), float32(array, name)
+        yield slice(None), readable(array, name)
         return
-    if whole and passes(array):
+    if whole and _core.reads(array):
         yield slice(None), array
         return
     n, width = array.shape
     step = max(1, _BLOCK // width)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
-        yield rows, float32(array[rows], name, first)
+        yield rows, readable(array[rows], name, first)
+
+
+def passes(array: NDArray[Any]) -> bool:
+    """Whether a kernel reads a 2-D array as it is: float32 with contiguous rows."""
+    # aligned also means that strides are multiples of the element's size
+    in_place = array.dtype == np.float32 and array.flags.aligned  # native byte order: the dtypes differ otherwise
+    return bool(in_place and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
+
+
+def float32(array: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """The 2-D array as a kernel reads it, whatever its values are."""
+    return array if passes(array) else _converted(array, name, partial(_element, name), finite=False)
 
 
 def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | None:
@@ -149,9 +169,8 @@ def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | Non
         array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
     if array.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one number a row of X; got {array.shape}")
-    if there is not None:
-        array = there.to_host()
-    column = _float32(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
+    array = _device_arrays.on_host(array)
+    column = _converted(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
     return np.ascontiguousarray(column[:, 0])
 
 
@@ -181,25 +200,12 @@ def _item(name: str, row: int, _: int) -> str:
     return f"{name}[{row}]"
 
 
-def passes(array: NDArray[Any]) -> bool:
-    """Whether the core reads a 2-D array as it is."""
-    # aligned also means that strides are multiples of the element's size
-    in_place = array.dtype == np.float32 and array.flags.aligned  # native byte order: the dtypes differ otherwise
-    return bool(in_place and (array.shape[1] == 1 or array.strides[1] == array.itemsize))
-
-
-def _float32(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:
-    if passes(array):
-        return array
-    if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
-        return np.broadcast_to(_converted(array[:1], name, locate, finite), array.shape)
-    return _converted(array, name, locate, finite)
-
-
-def _converted(array: NDArray[Any], name: str, locate: Locate, finite: bool = True) -> NDArray[np.float32]:
+def _converted(
+    array: NDArray[Any], name: str, locate: Locate, dtype: DTypeLike = np.float32, finite: bool = True
+) -> NDArray[Any]:
     with np.errstate(all="ignore"):
         numbers = _from_objects(array, name, locate) if array.dtype.kind == "O" else array
-        converted = np.require(numbers, np.float32, ("C_CONTIGUOUS", "ALIGNED"))
+        converted = np.require(numbers, dtype, ("C_CONTIGUOUS", "ALIGNED"))
     at = _core.find_non_finite(converted) if finite else None
     if at is not None:
         raise ValueError(f"{locate(*at)} is {_why_not_finite(array[at], name)}")
@@ -209,6 +215,9 @@ def _converted(array: NDArray[Any], name: str, locate: Locate, finite: bool = Tr
 def _from_objects(array: NDArray[Any], name: str, locate: Locate) -> NDArray[np.float64]:
     refused = {kind for kind in map(type, array.flat) if not _is_number(kind)}
     if refused:
+        missing = next((at for at, value in np.ndenumerate(array) if type(value).__name__ == "NAType"), None)
+        if missing is not None:
+            raise ValueError(f"{locate(*missing)} is missing (NA); {name} must be without missing values")
         at, value = next((at, value) for at, value in np.ndenumerate(array) if type(value) in refused)
         raise TypeError(f"{locate(*at)} is {_short(value)}: {_why_no_number(value)}")
     try:

@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+__all__: list[str] = ['DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
 class DeviceArray:
     """
     An array in the memory of a GPU, for DLPack and __cuda_array_interface__.
@@ -22,6 +22,10 @@ class DeviceArray:
         ...
     def __neg__(self) -> DeviceArray:
         ...
+    def check_device(self, model_device: str, name: str) -> None:
+        """
+        ValueError that names both, unless that is where the array is.
+        """
     def empty(self, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], wide: bool) -> DeviceArray:
         """
         A new array on the same device, of float32 or float64.
@@ -32,8 +36,10 @@ class DeviceArray:
         """
         As float32 that the core reads, the array itself where it can be, and where a copy is not finite.
         """
-    def to_host(self) -> numpy.typing.NDArray[numpy.float32]:
-        ...
+    def to_host(self) -> numpy.ndarray:
+        """
+        A NumPy array: float32 of what that holds exactly, else float64.
+        """
     def widened(self) -> DeviceArray:
         ...
     @property
@@ -63,39 +69,43 @@ class Model:
         ...
     def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, on: str = '') -> None:
         ...
+    def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
     def configure(self, parameters: dict[str, typing.Any]) -> None:
         """
         New training parameters; ValueError when the network would change.
         """
-    def decode(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def decode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def encode(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def encode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
-    def evaluate(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    def evaluate(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, validation_targets: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
+    def fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | None, validation_targets: numpy.ndarray | DeviceArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
         ...
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
-    def gradients(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+    def gradients(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def moved(self, device: str, n_threads: int) -> Model:
         """
         A copy on another device or number of threads.
         """
-    def partial_fit(self, inputs: numpy.typing.NDArray[numpy.float32] | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def p_values(self, rows: numpy.ndarray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def reconstruct(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def partial_fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+        ...
+    def reconstruct(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def reconstruction_error(self, rows: numpy.typing.NDArray[numpy.float32] | DeviceArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, first_row: int) -> None:
+    def reconstruction_error(self, rows: numpy.ndarray | DeviceArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, in_input_units: bool, first_row: int) -> None:
         """
         first_row is the number of the first of these rows, for messages.
         """
@@ -104,6 +114,10 @@ class Model:
     def serves(self, device: str, n_threads: int) -> bool:
         """
         Is this model where these two would put it?
+        """
+    def set_scaling(self, shift: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], scale: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        """
+        What each feature is shifted and divided by, instead of what the first training finds.
         """
     def set_weights(self, weights: list[numpy.typing.NDArray[numpy.float32]]) -> None:
         ...
@@ -131,6 +145,11 @@ class Model:
     def interrupted(self) -> bool:
         ...
     @property
+    def last_plan(self) -> str:
+        """
+        How the device ran the last steps, in words.
+        """
+    @property
     def loss(self) -> float | None:
         ...
     @property
@@ -140,8 +159,16 @@ class Model:
     def n_threads(self) -> int:
         ...
     @property
+    def offset(self) -> float | None:
+        ...
+    @property
     def parameters(self) -> dict[str, typing.Any]:
         ...
+    @property
+    def reads_device_rows(self) -> bool:
+        """
+        May rows be on the GPU that the model is on?
+        """
     @property
     def shapes(self) -> list[list[int]]:
         ...
@@ -192,7 +219,7 @@ def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.
     """
-def find_non_finite(rows: numpy.typing.NDArray[numpy.float32]) -> tuple[int, int] | None:
+def find_non_finite(rows: numpy.ndarray) -> tuple[int, int] | None:
     """
     Row and column of the first NaN or infinity in row order, or None.
     """
@@ -212,6 +239,14 @@ def noise_kinds() -> list[str]:
     ...
 def optimizers() -> list[str]:
     ...
+def place(values: numpy.ndarray, device: str) -> DeviceArray:
+    """
+    A copy of a NumPy array on a GPU.
+    """
+def reads(array: numpy.ndarray) -> bool:
+    """
+    Does the core convert an array of this number type itself?
+    """
 def schedules() -> list[str]:
     ...
 def use_bfloat16_family(name: str) -> None:

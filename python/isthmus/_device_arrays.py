@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import _core
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DeviceArray = _core.DeviceArray
 
@@ -41,6 +43,20 @@ def home(rows: object, device: object) -> str:
     return rows.device if isinstance(rows, DeviceArray) and device == "auto" else ""
 
 
+def brought(array: Any, core: _core.Model, name: str) -> Any:
+    """The array where this model reads it: an array on a GPU itself, or a copy on the host for what is computed there.
+
+    Raises
+    ------
+    ValueError
+        For an array on another GPU than the model, or for one on a GPU when the model is not.
+    """
+    if not isinstance(array, DeviceArray):
+        return array
+    array.check_device(core.device, name)
+    return array if core.reads_device_rows else array.to_host()
+
+
 def empty(rows: object, shape: tuple[int, ...], wide: bool = False) -> Any:
     """An array for results where the rows are: float32, or float64 when it is `wide`."""
     if isinstance(rows, DeviceArray):
@@ -56,6 +72,9 @@ def on_host(values: Any) -> NDArray[Any]:
 def in_kind(values: Any, X: object) -> Any:
     """Results in the library that X is of, on its device, sharing memory; NumPy's, or what a GPU has, for others."""
     if not isinstance(X, np.ndarray):
+        there = take(X, "X") if isinstance(values, np.ndarray) else None
+        if there is not None:  # what was computed on the host for rows on a GPU
+            values = _core.place(np.ascontiguousarray(values), there.device)
         for library, array_type, convert in _LIBRARIES:
             module = sys.modules.get(library)
             if module is not None and isinstance(X, array_type(module)):

@@ -29,6 +29,7 @@ class Fitted(Parameters):
     device: str
     n_threads: int | None
     _model: _core.Model | None = None
+    _kind = "autoencoder"  # what a model file says of the class
 
     def _fitted(self) -> _core.Model:
         if self._model is None:
@@ -117,6 +118,8 @@ class Fitted(Parameters):
             When it cannot be read.
         RuntimeError
             For a device that is not here.
+        ValueError
+            For a model of another class than this one or its heirs; the answer is of the model's own class.
         """
         check_device(device)
         return cls._from_core(_core.Model.load(_encoded(path), device, 0), device)
@@ -133,8 +136,16 @@ class Fitted(Parameters):
 
     @classmethod
     def _from_core(cls, core: _core.Model, device: str) -> Self:
-        defaults = _core.check_parameters({})
-        model = cls(**{name: value for name, value in core.parameters.items() if value != defaults[name]})
+        stored = core.parameters
+        if stored["kind"] != cls._kind:
+            fitting = [heir for heir in cls.__subclasses__() if heir._kind == stored["kind"]]
+            if not fitting:
+                raise ValueError(f"the model is of kind {stored['kind']!r}; {cls.__name__} loads {cls._kind!r}")
+            return fitting[0]._from_core(core, device)
+        defaults, plain = cls._parameter_defaults(), _core.check_parameters({})
+        # What the core resolved to a default of its own (a schedule of None) is the constructor's default, too.
+        given = {name: stored[name] for name in defaults if name in stored and stored[name] != defaults[name]}
+        model = cls(**{name: v for name, v in given.items() if v != plain[name] or defaults[name] is not None})
         model.device = device
         model._model = core
         return model

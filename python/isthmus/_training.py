@@ -16,7 +16,7 @@ import numpy as np
 
 from isthmus import _core
 from isthmus._errors import DivergenceError
-from isthmus._progress import display
+from isthmus._progress import displays
 
 if TYPE_CHECKING:
     from isthmus._fitted import Fitted
@@ -89,20 +89,25 @@ def watched(
     estimator: Fitted, core: _core.Model, callbacks: list[Callback]
 ) -> Iterator[Callable[[dict[str, Any]], bool] | None]:
     """The function that the core calls after each epoch, or None when nobody wants to know."""
-    shown = display(core.parameters["verbose"])
-    if shown is None and not callbacks:
+    shown = displays(core.parameters["verbose"])
+    if not shown and not callbacks:
         yield None
         return
+    begun = False
 
     def on_epoch_end(info: dict[str, Any]) -> bool:
+        nonlocal begun
         estimator._model = core
-        if shown is not None:
-            shown.show(info)
+        for display in shown:
+            if not begun:
+                display.begin(f"{core.device}: {core.last_plan}")
+            display.show(info)
+        begun = True
         answers = [callback(estimator, dict(info)) for callback in callbacks]
         return any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
 
     try:
         yield on_epoch_end
     finally:
-        if shown is not None:
-            shown.close()
+        for display in shown:
+            display.close()

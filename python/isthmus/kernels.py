@@ -324,8 +324,7 @@ def _matrix(array: ArrayLike, name: str) -> Float32:
     matrix = _coercion.matrix(array, name)
     if not isinstance(matrix, np.ndarray):
         raise TypeError(f"{name} is on {matrix.device}; isthmus.kernels takes arrays of the host")
-    rows: Float32 = _coercion.float32(matrix, name, finite=False)
-    return rows
+    return _coercion.float32(matrix, name)
 
 
 def _vector(array: ArrayLike, name: str, size: int) -> Float32:

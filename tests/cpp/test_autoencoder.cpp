@@ -19,7 +19,7 @@ TEST(encode_then_decode_is_reconstruct_and_rows_do_not_meet) {
         const std::vector<float> code = encoded(model, rows.view());
         std::vector<float> decoded(20 * kWidth);
         std::vector<float> direct(20 * kWidth);
-        model.decode({code.data(), 20, 3, 3}, {decoded.data(), 20, kWidth, kWidth});
+        model.decode(MatrixView{code.data(), 20, 3, 3}, {decoded.data(), 20, kWidth, kWidth});
         model.reconstruct(rows.view(), {direct.data(), 20, kWidth, kWidth});
         // The reference hands the code on in double inside reconstruct; a real device hands on its floats.
         if (device->name() == "reference") {
@@ -80,7 +80,7 @@ TEST(validation_fraction_holds_rows_back) {
         model.fit(source, nullptr, {});
         CHECK(model.state().step == 9 && model.state().history.val_loss.size() == 3);  // 21 rows in batches of 8
 
-        const HeldBack held_back(source, 11, 0.3);
+        const HeldBack held_back(RowFeed(source), hold_back(source, 11, 0.3));
         const Split split = split_rows(11, 0.3, 30);
         CHECK(held_back.validation().rows() == 9);
         for (std::size_t i = 0; i < 9; ++i) {
@@ -95,7 +95,8 @@ TEST(validation_fraction_holds_rows_back) {
 
         // A given validation source wins: all 30 rows are trained on.
         Autoencoder given = make_autoencoder(*device, configuration);
-        given.fit(source, &source, {});
+        const Samples validation = source;
+        given.fit(source, &validation, {});
         CHECK(given.state().step == 12);
     }
 }

@@ -82,6 +82,7 @@ std::map<std::string, Case> cases() {
         {"clip_norm", with_none(positive)},
         {"input_noise", without_none(not_negative)},
         {"input_noise_kind", without_none(names_of<NoiseKind>())},
+        {"scaling", with_none(names_of<ScalingKind>())},
         {"batch_size", without_none(count)},
         {"epochs", without_none(count)},
         {"shuffle", without_none(flag)},
@@ -97,6 +98,8 @@ std::map<std::string, Case> cases() {
                                     kNoIntegers})},
         {"warm_start", without_none(flag)},
         {"verbose", without_none({{{"0", "0"}, {"2", "2"}}, {"-1", "3", "18446744073709551615"}, kNoIntegers})},
+        {"contamination", without_none({{{"0.5", "0.5"}, {"1e-9", "1e-09"}}, {"0", "0.51", "-1", "nan"}, kNoNumbers})},
+        {"calibration_fraction", without_none(below_one)},
     };
 }
 
@@ -174,8 +177,9 @@ TEST(defaults_are_those_of_the_struct) {
         R"("code_activation":"linear","output_activation":null,"loss":"mse","optimizer":"adam","learning_rate":0.001,)"
         R"("beta_1":0.9,"beta_2":0.999,"epsilon":1e-08,"momentum":0.0,"weight_decay":null,)"
         R"("learning_rate_schedule":"constant","clip_norm":null,"input_noise":0.0,"input_noise_kind":"gaussian",)"
-        R"("batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
-        R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0})");
+        R"("scaling":null,"batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
+        R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0,)"
+        R"("contamination":0.1,"calibration_fraction":0.0})");
 }
 
 TEST(messages_say_what_is_allowed) {

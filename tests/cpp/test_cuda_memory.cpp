@@ -74,6 +74,9 @@ private:
     std::int64_t first = 0;
 };
 
+Table table(const DeviceRows& rows) { return {rows.view(), &memory()}; }
+Samples samples(const DeviceRows& rows) { return {table(rows), std::nullopt, nullptr}; }
+
 template <class T>
 struct Converted {
     std::optional<Position> bad;
@@ -183,7 +186,7 @@ TEST(values_outside_are_found_wherever_they_are) {
             Rows changed = data;
             changed.values[static_cast<std::size_t>(at)] = changed.values.back() = bad;
             const auto found = memory().find_outside(DeviceRows(changed.view(), 4).view(), 0.0F, 1.0F);
-            CHECK(found && found->at.row == at / 37 && found->at.col == at % 37 && same_or_nan(found->value, bad));
+            CHECK(found && found->row == at / 37 && found->col == at % 37);
         }
     }
 }
@@ -196,7 +199,8 @@ TEST(rows_are_gathered_and_widened) {
     memory().gather(there.view(), numbers, {static_cast<float*>(to.get()), 4, 6, 8, Memory::device});
     const std::vector<float> found = on_host<float>(to.get(), 4 * 8);
     const std::shared_ptr<void> wide = memory().allocate(40 * 6 * 8);
-    memory().widen(there.view(), static_cast<double*>(wide.get()));
+    const Elements elements{there.view().data, ElementType::float32, 40, 6, there.stride, 1};
+    memory().widen(elements, static_cast<double*>(wide.get()));
     const std::vector<double> widened = on_host<double>(wide.get(), 40 * 6);
     bool right = std::equal(widened.begin(), widened.end(), data.values.begin());
     for (std::size_t i = 0; i < 4; ++i) {
@@ -304,11 +308,11 @@ TEST(an_autoencoder_takes_device_rows) {
     Autoencoder host = make_autoencoder(gpu(), configuration);
     Autoencoder there = make_autoencoder(gpu(), configuration);
     host.fit(data.source(), nullptr, {});
-    there.fit({x.view(), {}, nullptr}, nullptr, {});
+    there.fit(samples(x), nullptr, {});
     CHECK(same_bits(there.weights(), host.weights()) &&
           there.state().history.val_loss == host.state().history.val_loss);
-    CHECK(there.evaluate({x.view(), {}, nullptr}) == host.evaluate(data.source()));
-    CHECK(there.gradients({x.view(), {}, nullptr}) == host.gradients(data.source()));
+    CHECK(there.evaluate(samples(x)) == host.evaluate(data.source()));
+    CHECK(there.gradients(samples(x)) == host.gradients(data.source()));
 
     const auto refusal = [&](auto&& body) -> std::string {
         try {
@@ -320,17 +324,34 @@ TEST(an_autoencoder_takes_device_rows) {
     };
     Rows bad = data;
     for (const auto& [value, text] : {std::pair{1.5F, "X[7, 3] is 1.5; loss=\"bce\" needs values in [0, 1]"},
-                                      std::pair{kNan, "X[7, 3] is nan; X must be finite"}}) {
+                                      std::pair{kNan, "X[7, 3] is nan; X must be finite (no NaN, no infinity)"}}) {
         bad.values[7 * kWidth + 3] = value;
         const DeviceRows rows(bad.view(), 0);
-        const RowSource source{rows.view(), {}, nullptr};
+        const Samples source = samples(rows);
         CHECK(refusal([&] { there.fit(source, nullptr, {}); }) == text);
         CHECK(refusal([&] { there.partial_fit(source, {}); }) == text);
         if (value != value) {
             const DeviceRows out(data.view(), 0);
-            CHECK(refusal([&] { there.reconstruct(rows.view(), out.out()); }) == text);
+            CHECK(refusal([&] { there.reconstruct(table(rows), out.out()); }) == text);
             const DeviceRows code(make_rows(60, 3).view(), 0);
-            CHECK(refusal([&] { there.encode(rows.view(), code.out()); }) == text);
+            CHECK(refusal([&] { there.encode(table(rows), code.out()); }) == text);
         }
     }
+    // What is scaled is scaled on the host: refused, before anybody reads it there.
+    configuration.scaling = ScalingKind::standard;
+    configuration.loss = Loss::mse;
+    Autoencoder scaled = make_autoencoder(gpu(), configuration);
+    const std::string text = "X is in a device's memory; with scaling, and for a detector, rows must be the host's";
+    CHECK(refusal([&] { scaled.fit(samples(x), nullptr, {}); }) == text);
+    CHECK(refusal([&] { scaled.partial_fit(samples(x), {}); }) == text);
+    CHECK(refusal([&] { scaled.evaluate(samples(x)); }) == text);
+    CHECK(refusal([&] { scaled.reconstruct(table(x), x.out()); }) == text);
+}
+
+TEST(wide_numbers_keep_their_digits) {
+    const std::vector<std::int64_t> values{(std::int64_t{1} << 53) - 1, -7, 3, 0, 5, 6};
+    const std::shared_ptr<void> from = on_device(values);
+    const std::shared_ptr<void> to = memory().allocate(6 * 8);
+    memory().widen({from.get(), ElementType::int64, 3, 2, 1, 3}, static_cast<double*>(to.get()));
+    CHECK(on_host<double>(to.get(), 6) == std::vector<double>({9007199254740991.0, 0.0, -7.0, 5.0, 3.0, 6.0}));
 }

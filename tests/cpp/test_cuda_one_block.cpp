@@ -9,53 +9,17 @@
 #include "check.hpp"
 #include "core/evaluation.hpp"
 #include "cuda/one_block_plan.hpp"
-#include "cuda_fixture.hpp"
-#include "math/names.hpp"
+#include "cuda_plans.hpp"
 
 using namespace fixture;
 using isthmus::cuda::PlanKind;
 
 namespace {
 
-Result train_by(const char* plan, const Program& program, const RowSource& source, const StepRange& range,
-                const UpdateRule& rule = {}) {
-    const Variable forced("ISTHMUS_CUDA_PLAN", plan);
-    return train(gpu(), program, source, range, rule);
-}
-
-bool same(const Result& a, const Result& b) {
-    return same_tensors(a.tensors, b.tensors) && a.totals.loss_sum == b.totals.loss_sum &&
-           a.totals.weight_sum == b.totals.weight_sum && a.totals.steps_done == b.totals.steps_done &&
-           a.totals.status == b.totals.status;
-}
-
 // One block gives the bits of the other plan.
 bool plans_agree(const Program& program, const RowSource& source, const StepRange& range, const UpdateRule& rule = {}) {
     return same(train_by("one_block", program, source, range, rule), train_by("layers", program, source, range, rule));
 }
-
-UpdateRule rule_of(Optimizer optimizer) {
-    UpdateRule rule;
-    rule.optimizer = optimizer;
-    rule.momentum = 0.9;
-    rule.weight_decay = 0.01;
-    return rule;
-}
-
-template <class E, class F>
-void for_each(F&& f) {
-    for (std::size_t i = 0; i < math::names<E>().size(); ++i) f(static_cast<E>(i));
-}
-
-cuda::Plan plan_of(const Program& program, std::int64_t rows, std::int64_t batch, cuda::Limits limits) {
-    cuda::RangeFacts facts;
-    facts.rows = rows;
-    facts.batch_size = batch;
-    return cuda::plan(cuda::Network(program), facts, limits);
-}
-
-constexpr std::int64_t kShared = 227 * 1024;
-const cuda::Limits kH200{132, std::int64_t{140} << 30, {}, kShared, {}};
 
 // Case a of the bench, "small tutorial".
 Configuration case_a() {
@@ -72,29 +36,29 @@ Configuration case_a() {
 TEST(small_networks_take_one_block) {
     const Program a = build_program(case_a(), 10);
     const cuda::Plan small = plan_of(a, 100, 10, kH200);
-    CHECK(small.kind == PlanKind::one_block && small.layout.threads == 512);
+    CHECK(small.kind == PlanKind::one_block && small.one_block.layout.threads == 512);
     CHECK(cuda::describe(small).starts_with("one block: 512 threads, "));
     const cuda::Plan tabular =
         plan_of(build_program(network({16, 8}, Activation::tanh, Loss::mse), 30), 1280, 128, kH200);
     CHECK(tabular.kind == PlanKind::one_block);
     const cuda::Plan tiny = plan_of(build_program(network({3}, Activation::relu, Loss::mse), 5), 100, 8, kH200);
-    CHECK(tiny.kind == PlanKind::one_block && tiny.layout.threads == 128);
+    CHECK(tiny.kind == PlanKind::one_block && tiny.one_block.layout.threads == 128);
 
     const cuda::Plan large = plan_of(build_program(network({32}, Activation::relu, Loss::bce), 784), 16384, 256, kH200);
-    CHECK(large.kind == PlanKind::layer_by_layer);
-    CHECK(cuda::describe(large) == "layer by layer: too large for one block");
-    const cuda::Plan many_rows = plan_of(a, 100000, 1000, kH200);
-    CHECK(many_rows.kind == PlanKind::layer_by_layer);
+    CHECK(large.kind != PlanKind::one_block);
+    CHECK(std::string(large.one_block.why_not) == "too large for one block");
+    const cuda::Plan many_rows = plan_of(a, 100000, 1000, kH200);  // not too many, but others are faster
+    CHECK(many_rows.kind != PlanKind::one_block);
 }
 
 TEST(a_byte_decides) {
     const Program program = build_program(case_a(), 10);
-    const std::int64_t bytes = plan_of(program, 100, 10, kH200).bytes;
+    const std::int64_t bytes = plan_of(program, 100, 10, kH200).one_block.bytes;
     cuda::Limits limits = kH200;
     limits.shared_memory = bytes;
     CHECK(plan_of(program, 100, 10, limits).kind == PlanKind::one_block);
     limits.shared_memory = bytes - 1;
-    CHECK(plan_of(program, 100, 10, limits).kind == PlanKind::layer_by_layer);
+    CHECK(plan_of(program, 100, 10, limits).kind != PlanKind::one_block);
     limits.plan = PlanKind::one_block;
     CHECK_THROWS(plan_of(program, 100, 10, limits), ErrorKind::runtime);
     limits = kH200;
@@ -113,8 +77,8 @@ TEST(what_one_block_cannot_do_is_said) {
         CHECK_THROWS(cuda::plan(network, facts, limits), ErrorKind::runtime);
         limits.plan = {};
         const cuda::Plan plan = cuda::plan(network, facts, limits);
-        CHECK(plan.kind == PlanKind::layer_by_layer);
-        return std::string(plan.why);
+        CHECK(plan.kind != PlanKind::one_block);
+        return std::string(plan.one_block.why_not);
     };
     CHECK(why([](auto& f) { f.clipped = true; }).find("clip_norm") != std::string::npos);
     CHECK(why([](auto& f) { f.reduced = true; }).find("reducer") != std::string::npos);
@@ -248,8 +212,8 @@ TEST(many_launches_are_as_one) {
     const std::int64_t n = 1000;
     const Rows rows = make_rows(n, 2);
     const Program program = build_program(network({1}, Activation::linear, Loss::mse), 2);
-    CHECK(cuda::steps_a_launch(plan_of(program, n, n, kH200)) == 129);  // a megabyte of row numbers
-    const Range steps(row_numbers(n * 270, n), n);                      // so three, on two buffers
+    CHECK(cuda::steps_a_launch(plan_of(program, n, n, kH200).one_block) == 129);  // a megabyte of row numbers
+    const Range steps(row_numbers(n * 270, n), n);                                // so three, on two buffers
     const Result expected = train_by("layers", program, rows.source(), steps.range);
     for (const char* streams : {"early", "late"}) {
         const Variable ahead("ISTHMUS_EMULATOR_STREAMS", streams);
@@ -324,7 +288,7 @@ TEST(the_largest_that_fits_trains) {
     const Rows rows = make_rows(12, 20);
     std::int64_t width = 16;
     const auto program_of = [](std::int64_t w) { return build_program(network({w}, Activation::relu, Loss::mse), 20); };
-    while (plan_of(program_of(width + 1), 12, 4, kH200).bytes <= kShared) ++width;
+    while (plan_of(program_of(width + 1), 12, 4, kH200).one_block.bytes <= kShared) ++width;
     const Range steps(row_numbers(24, 12), 4);
     CHECK(plans_agree(program_of(width), rows.source(), steps.range));
     CHECK_THROWS(train_by("one_block", program_of(width + 1), rows.source(), steps.range), ErrorKind::runtime);

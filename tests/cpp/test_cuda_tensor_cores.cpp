@@ -12,7 +12,7 @@
 
 #include "check.hpp"
 #include "core/evaluation.hpp"
-#include "cuda/plan.hpp"
+#include "cuda/product_plan.hpp"
 #include "cuda_products.hpp"
 #include "math/names.hpp"
 
@@ -21,6 +21,7 @@ using namespace fixture;
 namespace {
 
 const int kLayerByLayer = setenv("ISTHMUS_CUDA_PLAN", "layers", 1);
+const int kByTheWarp = setenv("ISTHMUS_CUDA_WGMMA", "off", 1);  // the others: test_cuda_wide_layers.cpp
 
 // What a test body is run for: a precision, or float32 in planes.
 struct Way {
@@ -90,7 +91,7 @@ TEST(plans_name_the_arithmetic) {
     CHECK(cuda::plane_count(Arithmetic::bfloat16) == 1 && cuda::plane_count(Arithmetic::bf16x6) == 3);
     limits.multiprocessors = 132;
     const auto tile = [&](Arithmetic arithmetic, std::int64_t rows, std::int64_t cols) {
-        const cuda::ProductPlan plan = cuda::product_plan(arithmetic, rows, cols, limits);
+        const cuda::ProductPlan plan = cuda::product_plan(arithmetic, rows, cols, 4096, 4096, limits);
         CHECK(plan.arithmetic == arithmetic);
         return plan.tile;
     };

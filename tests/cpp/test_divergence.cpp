@@ -145,7 +145,8 @@ TEST(a_validation_loss_that_overflows_is_divergence) {
     Configuration configuration = noisy();
     configuration.activation = Activation::linear;
     Trained trained(cpu::device(), configuration, 4);  // the reference's errors are doubles and do not overflow
-    CHECK(!std::isfinite(evaluate(*trained.model, validation)));
+    RowFeed held_out(validation);
+    CHECK(!std::isfinite(evaluate(*trained.model, held_out)));
     CHECK_THROWS(trained.fit(rows.source(), &validation), ErrorKind::divergence);
     CHECK(trained.stored() && trained.state.step == 7 && trained.state.history.loss.empty());
 }
@@ -222,7 +223,7 @@ TEST(a_reducer_that_throws_leaves_what_was_kept) {
 
 TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
     const Rows rows = make_rows(50, 4);
-    const RowSource source = rows.source();
+    RowFeed source(rows.source());
     for (const Device* device : devices()) {
         Trained trained(*device, noisy(), 4);
         PlantNan plant(5);

@@ -387,7 +387,8 @@ TEST(names_go_both_ways) {
     check_names<Schedule>({"constant", "cosine", "linear", "exponential", "plateau"});
     check_names<NoiseKind>({"gaussian", "mask"});
     check_names<Precision>({"float32", "tf32", "bfloat16"});
-    check_names<ModelKind>({"autoencoder"});
+    check_names<ScalingKind>({"standard", "minmax"});
+    check_names<ModelKind>({"autoencoder", "anomaly_detector"});
 }
 
 TEST(visit_calls_the_one_that_was_asked_for) {

@@ -80,9 +80,9 @@ TEST(the_format_is_what_it_was) {
     CHECK(file.find(R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,88]})") != std::string::npos);
     CHECK(file.find(R"("encoder.0.bias":{"dtype":"F32","shape":[2],"data_offsets":[88,96]})") != std::string::npos);
     CHECK(file.find(R"("training.best.decoder.1.bias":{"dtype":"F32","shape":[3],)") != std::string::npos);
-    CHECK(file.substr(kDigestAt, 64) == "16c2376c8ccf99ede9cae3e14e9e5c869326d7f044d05d11dcc3c34c85a3c1a5");
+    CHECK(file.substr(kDigestAt, 64) == "8a4e7e0b9185bdd6fe6d4be1f0d6ea306c69ecc21d3d6508cfacdee789df0e1b");
     CHECK(to_bytes(small_model(false)).substr(kDigestAt, 64) ==
-          "ddf56438699ea9c5ab673f85f71ecb09f1601443f4d0d5a62cde0072d84debe7");
+          "32185f6a239786ca69cedc5bb3c51e7eb998530319047a1785a9ff28c94943eb");
 }
 
 TEST(every_truncation_is_refused) {
@@ -171,6 +171,49 @@ TEST(values_that_no_training_leaves_are_refused) {
         std::memcpy(changed.data() + weight + 20, &value, 4);
         CHECK_VERDICT(sealed(changed), "encoder.0.weight[1, 2] is ");
     }
+}
+
+TEST(scaling_is_stored_and_checked) {
+    StoredModel model = small_model(true);
+    model.configuration.scaling = ScalingKind::standard;
+    check_equal(from_bytes(to_bytes(model), "here"), model);  // not fitted yet
+    model.scaling = {{1e9, -0.0, -1e-300}, {0.25, 1.0, 1e300}};
+    const std::string file = to_bytes(model);
+    check_equal(from_bytes(file, "here"), model);
+    CHECK(file.find(R"("scaling.scale":{"dtype":"F64","shape":[3],)") != std::string::npos);
+
+    std::string changed = file;
+    const double zero = 0.0;
+    std::memcpy(changed.data() + 8 + header_length(file) + 64 + 24 + 8, &zero, 8);
+    CHECK_VERDICT(sealed(changed), "scaling.scale[1] is 0.0; it must be finite and above 0");
+    CHECK_VERDICT(forged(file, "\"scaling.scale", "\"scaling.scalf"),
+                  "tensor scaling.scale: shape must be [3]; got [0]");
+    model.scaling.shift[2] = kInf;
+    CHECK(store_error(model).find("scaling.shift[2] is inf; it must be finite") != std::string::npos);
+    model.scaling = {{1.0, 2.0}, {1.0, 1.0}};
+    CHECK(store_error(model).find("scaling.shift: shape must be [3]; got [2]") != std::string::npos);
+    model.scaling = {{1.0, 2.0, 3.0}, {1.0, 1.0, 1.0}};
+    model.configuration.scaling = std::nullopt;
+    CHECK(store_error(model).find("does not belong to a model with scaling=None") != std::string::npos);
+}
+
+TEST(a_detector_is_stored_and_checked) {
+    StoredModel model = small_model(false);
+    model.configuration.kind = ModelKind::anomaly_detector;
+    check_equal(from_bytes(to_bytes(model), "here"), model);  // not trained yet
+    model.calibration = {{0.5, 1.0, 2.0}, {-1.5}, {-3.0, -2.0}};
+    check_equal(from_bytes(to_bytes(model), "here"), model);
+    model.calibration.held_back = {};
+    check_equal(from_bytes(to_bytes(model), "here"), model);
+    model.calibration.held_back = {-2.0, -3.0};
+    CHECK(store_error(model).find("detector.held_back must ascend") != std::string::npos);
+    model.calibration = {{0.5, 0.0, 2.0}, {-1.5}, {}};
+    CHECK(store_error(model).find("detector.spread[1] is 0.0; it must be finite and above 0") != std::string::npos);
+    model.calibration = {{0.5, 1.0, 2.0}, {}, {}};
+    CHECK(store_error(model).find("detector.offset: shape must be [1]; got [0]") != std::string::npos);
+    model.calibration = {{0.5, 1.0, 2.0}, {-1.5}, {}};
+    model.configuration.kind = ModelKind::autoencoder;
+    CHECK(store_error(model).find("does not belong to an autoencoder") != std::string::npos);
 }
 
 TEST(models_that_could_not_be_read_are_not_written) {

@@ -62,9 +62,10 @@ TEST(evaluate_is_the_weighted_mean_over_all_blocks) {
             loss_sum += weights[i] * errors[i];
             weight_sum += weights[i];
         }
-        CHECK(evaluate(*trained.model, source) == loss_sum / weight_sum);
+        RowFeed feed(source);
+        CHECK(evaluate(*trained.model, feed) == loss_sum / weight_sum);
         StopAtCall stop(2);
-        CHECK(!evaluate_until(*trained.model, source, stop) && stop.calls() == 2);
+        CHECK(!evaluate_until(*trained.model, feed, stop) && stop.calls() == 2);
     }
 }
 
@@ -111,7 +112,8 @@ TEST(training_rows_are_the_only_ones_seen) {
     }
     for (const Device* device : devices()) {
         Trained subset(*device, small_configuration(), 5);
-        isthmus::fit(*subset.model, subset.state, subset.configuration, rows.source(), nullptr, {}, numbers);
+        RowFeed all(rows.source());
+        isthmus::fit(*subset.model, subset.state, subset.configuration, all, nullptr, {}, numbers);
         Trained copied(*device, small_configuration(), 5);
         copied.fit(chosen.source());
         CHECK(same_tensors(subset.state.tensors, copied.state.tensors));

@@ -154,7 +154,7 @@ TEST(initial_weights_depend_on_seed_and_place_alone) {
 }
 
 TEST(permutations_hold_every_row_once) {
-    for (const std::int64_t n : {0, 1, 2, 3, 10, 1001}) {
+    for (const std::int64_t n : {0, 1, 2, 3, 10, 1001, 65536, 65537}) {
         for (const std::uint32_t epoch : {0U, 1U, 0xffffffffU}) {
             std::vector<std::int64_t> rows = permutation(9, epoch, n);
             CHECK(rows == permutation(9, epoch, n));
@@ -168,6 +168,19 @@ TEST(permutations_hold_every_row_once) {
     CHECK(permutation(9, 0, 100) != permutation(9, 1, 100));
     CHECK(permutation(9, 0, 100) != permutation(10, 0, 100));
     CHECK(hash(permutation(9, 4, 1000)) == 0x2ca20b3de3cc81d9U);
+}
+
+// Sixteen places of 65,537 rows, over 256 epochs, have rows of all 64 parts alike: chi-square with 63 degrees of
+// freedom is below 103.4 with p = 0.999.
+TEST(long_permutations_are_uniform) {
+    std::vector<int> count(64);
+    for (std::uint32_t epoch = 0; epoch < 256; ++epoch) {
+        const std::vector<std::int64_t> rows = permutation(1, epoch, 65537);
+        for (std::size_t i = 0; i < 16; ++i) ++count[static_cast<std::size_t>(rows[4096 * i] * 64 / 65537)];
+    }
+    double chi_square = 0.0;
+    for (const int c : count) chi_square += (c - 64.0) * (c - 64.0) / 64.0;
+    CHECK(chi_square < 103.4);
 }
 
 TEST(permutations_are_uniform) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a model refuses, how it says so, and that a refusal changes nothing.
 #include <cstdio>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "check.hpp"
 #include "core/permutation.hpp"
@@ -40,7 +42,10 @@ TEST(rows_are_checked_at_the_door) {
         model.fit(good.source(), nullptr, {});
         const auto fit = [&](const RowSource& source) { return [&] { model.fit(source, nullptr, {}); }; };
         const auto validate = [&](const RowSource& held_out) {
-            return [&] { model.fit(good.source(), &held_out, {}); };
+            return [&] {
+                const Samples validation = held_out;
+                model.fit(good.source(), &validation, {});
+            };
         };
 
         const Rows narrow = make_rows(20, 3);
@@ -51,13 +56,16 @@ TEST(rows_are_checked_at_the_door) {
 
         Rows bad = good;
         bad.values[3 * kWidth + 4] = std::nanf("");
-        refuses(model, "X[3, 4] is nan; X must be finite", fit(bad.source()));
-        refuses(model, "X[3, 4] is nan; X must be finite", [&] { encoded(model, bad.view()); });
-        refuses(model, "X[3, 4] is nan; X must be finite", [&] { model.evaluate(bad.source()); });
-        refuses(model, "X[3, 4] is nan; X must be finite", [&] { model.gradients(bad.source()); });
-        refuses(model, "X[3, 4] is nan; X must be finite", [&] { model.partial_fit(bad.source(), {}); });
+        refuses(model, "X[3, 4] is nan; X must be finite (no NaN, no infinity)", fit(bad.source()));
+        refuses(model, "X[3, 4] is nan; X must be finite (no NaN, no infinity)", [&] { encoded(model, bad.view()); });
+        refuses(model, "X[3, 4] is nan; X must be finite (no NaN, no infinity)", [&] { model.evaluate(bad.source()); });
+        refuses(model, "X[3, 4] is nan; X must be finite (no NaN, no infinity)",
+                [&] { model.gradients(bad.source()); });
+        refuses(model, "X[3, 4] is nan; X must be finite (no NaN, no infinity)",
+                [&] { model.partial_fit(bad.source(), {}); });
         bad.values[3 * kWidth + 4] = -INFINITY;
-        refuses(model, "validation_data[3, 4] is -inf; validation_data must be finite", validate(bad.source()));
+        refuses(model, "validation_data[3, 4] is -inf; validation_data must be finite (no NaN, no infinity)",
+                validate(bad.source()));
         bad.values[3 * kWidth + 4] = 1.7F;
         refuses(model, "X[3, 4] is 1.7; loss=\"bce\" needs values in [0, 1]", fit(bad.source()));
         bad.values[3 * kWidth + 4] = 1.0F + 1e-6F;  // rounding
@@ -107,7 +115,8 @@ TEST(weight_on_one_side_of_a_split_is_refused) {
         refuses(model, "sample_weight is 0 for every row that validation_fraction holds back",
                 [&] { model.fit(source, nullptr, {}); });
         const RowSource single{{rows.values.data(), 1, kWidth, kWidth}, {}, nullptr};
-        refuses(model, "validation_fraction needs at least 2 rows, one to hold back and one to train on; X has 1",
+        refuses(model,
+                "validation_fraction needs at least 2 rows, one to hold back and one to train on; X has 1 sample",
                 [&] { model.fit(single, nullptr, {}); });
     }
 }
@@ -121,12 +130,36 @@ TEST(weights_that_do_not_fit_are_refused) {
         const Parameter& code = model.program().parameters[2];
         float& value = flat[static_cast<std::size_t>(code.offset + 2 * code.cols + 1)];
         value = -std::nanf("");
-        refuses(model, "encoder.1.weight[2, 1] is nan; encoder.1.weight must be finite", set);
+        refuses(model, "encoder.1.weight[2, 1] is nan; encoder.1.weight must be finite (no NaN, no infinity)", set);
         value = 0.5F;
         set();
         CHECK(same_bits(model.weights(), flat) && same_bits(model.state().tensors.params, flat));
         flat.push_back(0.0F);
         refuses(model, "weights has " + std::to_string(flat.size()) + " values; " + n + " are needed", set);
+    }
+}
+
+TEST(a_scaling_that_does_not_fit_is_refused) {
+    const Rows rows = make_rows(20, kWidth);
+    for (const Device* device : devices()) {
+        Autoencoder plain = make_autoencoder(*device);
+        const std::vector<double> shift(kWidth, 0.5);
+        CHECK_THROWS(plain.set_scaling({shift, shift}), ErrorKind::runtime);
+        Configuration configuration = small_configuration();
+        configuration.scaling = ScalingKind::standard;
+        Autoencoder model = make_autoencoder(*device, configuration);
+        const std::string n = std::to_string(kWidth);
+        refuses(model, "shift has 1 values; " + n + " are needed", [&] { model.set_scaling({{0.0}, shift}); });
+        refuses(model, "scale has 0 values; " + n + " are needed", [&] { model.set_scaling({shift, {}}); });
+        std::vector<double> wrong = shift;
+        wrong[1] = -2.0;
+        refuses(model, "scale[1] is -2.0; it must be finite and above 0", [&] { model.set_scaling({shift, wrong}); });
+        wrong[1] = std::numeric_limits<double>::infinity();
+        refuses(model, "shift[1] is inf; it must be finite", [&] { model.set_scaling({wrong, shift}); });
+        CHECK(model.scaling().empty());
+        model.set_scaling({shift, std::vector<double>(kWidth, 2.0)});
+        model.fit(rows.source(), nullptr, {});
+        CHECK(model.scaling().shift == shift && model.scaling().scale[0] == 2.0);  // training keeps it
     }
 }
 

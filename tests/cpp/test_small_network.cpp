@@ -33,11 +33,15 @@ struct Job {
     bool throws = false;
 };
 
-Outcome train(const Device& device, const Job& job, int threads, StepPlan plan) {
+Program small_program() {
     Configuration configuration;
     configuration.encoder_layers = {16, 8};
     configuration.activation = Activation::tanh;
-    const Program program = build_program(configuration, kFeatures);
+    return build_program(configuration, kFeatures);
+}
+
+Outcome train(const Device& device, const Job& job, int threads, StepPlan plan) {
+    const Program program = small_program();
     CompileOptions options;
     options.n_threads = threads;
     options.step_plan = plan;
@@ -135,4 +139,54 @@ TEST(divergence_is_found_in_its_step) {
     Rows bad = data();
     bad.values[static_cast<std::size_t>(kRows - 1) * kFeatures] = std::nanf("");
     check_every_way({bad.source(), {}, {}});
+}
+
+// What stands between two ranges may change the parameters behind the second thread's back.
+TEST(ranges_one_after_another_go_on_from_what_the_model_has) {
+    const Program program = small_program();
+    std::vector<std::int64_t> rows(kRows);
+    std::iota(rows.begin(), rows.end(), std::int64_t{0});
+    const std::vector<double> rates(kSteps, 1e-2);
+    const auto run = [&](int threads) {
+        CompileOptions options;
+        options.n_threads = threads;
+        const auto model = cpu::device().compile(program, options);
+        UpdateRule rule;
+        StepRange range;
+        range.batch_size = kBatch;
+        range.rows = rows;
+        range.learning_rates = rates;
+        std::vector<Tensors> after;
+        const auto train = [&] {
+            StopAtCall never(kSteps + 1, false);
+            const Totals totals = model->train(data().source(), range, rule, nullptr, never);
+            range.first_step += kSteps;
+            after.emplace_back();
+            if (totals.status != Status::diverged) model->read(after.back());
+        };
+        model->write({initial_weights(program, 3), {}, {}});
+        train();
+        train();
+        model->keep();
+        rule.clip_norm = 1e-3;  // the split plan
+        train();
+        rule.clip_norm.reset();
+        train();
+        model->rollback();
+        train();
+        model->write({initial_weights(program, 4), {}, {}});
+        train();
+        const std::vector<double> diverging(kSteps, kInfinity);
+        range.learning_rates = diverging;
+        train();
+        range.learning_rates = rates;
+        model->rollback();
+        train();
+        return after;
+    };
+    for_each_instruction_set([&] {
+        const std::vector<Tensors> one = run(1);
+        const std::vector<Tensors> two = run(2);
+        for (std::size_t i = 0; i < one.size(); ++i) CHECK(same_tensors(one[i], two[i]));
+    });
 }

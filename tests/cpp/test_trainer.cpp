@@ -67,6 +67,7 @@ TEST(fit_counts_and_reports) {
             return false;
         };
         const RowSource source = rows.source();
+        RowFeed feed(source);
         CHECK(trained.fit(source, &source, hooks) == FitEnd::epochs_done);
         CHECK(trained.state.epoch == 3 && trained.state.step == 9 && trained.state.step_in_epoch == 0);
         CHECK(seen.size() == 3 && trained.state.history.loss.size() == 3);
@@ -77,7 +78,7 @@ TEST(fit_counts_and_reports) {
             CHECK(seen[i].learning_rate == 0.01 && seen[i].seconds >= 0.0);
         }
         CHECK(trained.state.history.loss[2] < trained.state.history.loss[0]);
-        CHECK(trained.state.history.val_loss[2] == evaluate(*trained.model, source));
+        CHECK(trained.state.history.val_loss[2] == evaluate(*trained.model, feed));
         CHECK(trained.stored());
     }
 }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -96,7 +97,10 @@ struct Trained {
     }
 
     FitEnd fit(const RowSource& training, const RowSource* validation = nullptr, const Hooks& hooks = {}) {
-        return isthmus::fit(*model, state, configuration, training, validation, hooks);
+        RowFeed rows(training);
+        std::optional<RowFeed> held_out;
+        if (validation) held_out.emplace(*validation);
+        return isthmus::fit(*model, state, configuration, rows, held_out ? &*held_out : nullptr, hooks);
     }
     FitEnd fit_epochs(std::int64_t epochs, const RowSource& training, const RowSource* validation = nullptr,
                       const Hooks& hooks = {}) {
@@ -104,7 +108,8 @@ struct Trained {
         return fit(training, validation, hooks);
     }
     void partial_fit(const RowSource& training, const Hooks& hooks = {}) {
-        isthmus::partial_fit(*model, state, configuration, training, hooks);
+        RowFeed rows(training);
+        isthmus::partial_fit(*model, state, configuration, rows, hooks);
     }
     // Whether the state is what the model holds.
     bool stored() const {

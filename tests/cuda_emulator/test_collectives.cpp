@@ -81,14 +81,15 @@ __global__ void counts(unsigned* integers, float* reals) {
     atomicAdd(integers, 1U);
     atomicOr(integers + 1, 1U << threadIdx.x % 32);
     atomicExch(integers + 2, 7U);
+    atomicMin(integers + 3, 9U + threadIdx.x);
     atomicAdd(reals, 0.5F);
 }
 
 TEST(atomics) {
-    const DeviceArray<unsigned> integers(std::vector<unsigned>(3));
+    const DeviceArray<unsigned> integers(std::vector<unsigned>{0, 0, 0, kAll});
     const DeviceArray<float> reals(std::vector<float>(1));
     launch(counts, dim3(2, 3), 40, 0, nullptr, integers.data(), reals.data());
-    CHECK(integers.values() == (std::vector<unsigned>{240, kAll, 7}));
+    CHECK(integers.values() == (std::vector<unsigned>{240, kAll, 7, 9}));
     CHECK(reals.values()[0] == 120.0F);
 }
 

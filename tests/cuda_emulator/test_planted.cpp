@@ -11,10 +11,9 @@
 #include <span>
 #include <utility>
 
-#include "../cpp/check.hpp"
-#include "emulated.hpp"
 #include "planted.hpp"
 #include "planted_mma.hpp"
+#include "planting.hpp"
 
 using namespace emulated;
 using planted::Bug;
@@ -147,9 +146,6 @@ std::vector<float> expected(const Shape& s) {
     return y;
 }
 
-// Exit codes, which those of sanitizers are not.
-enum Finding : int { nothing = 0, wrong_result = 70, reported = 71 };
-
 template <Bug bug>
 Finding finding(const char* order_name, const char* time, const Shape& shape) {
     const Setting in_order = order(order_name);
@@ -169,13 +165,6 @@ Finding finding(const char* order_name, const char* time, const Shape& shape) {
     }
 }
 
-// ThreadSanitizer is slow and needs few orders.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kSlow = true;
-#else
-constexpr bool kSlow = false;
-#endif
-
 template <Bug bug>
 Finding first_finding() {
     for (const Shape& shape : std::span(kShapes).subspan(kSlow ? 1 : 0)) {
@@ -190,24 +179,13 @@ Finding first_finding() {
     return nothing;
 }
 
-template <Bug bug>
-void examine() {
-    const int code = exit_code_of([] { return static_cast<int>(first_finding<bug>()); });
-    const char* const how = code == nothing        ? "NOT FOUND"
-                            : code == wrong_result ? "wrong result"
-                            : code == reported     ? "report"
-                                                   : "ended by a sanitizer or a signal";
-    std::printf("     %-56s %s\n", kNames[static_cast<std::size_t>(bug)], how);
-    CHECK(code != nothing);
-}
-
 TEST(without_a_bug_all_orders_give_the_bits_of_the_host) {
     CHECK(exit_code_of([] { return static_cast<int>(first_finding<Bug::none>()); }) == nothing);
 }
 
 TEST(every_planted_bug_is_found) {
     [&]<std::size_t... i>(std::index_sequence<i...>) {
-        (examine<static_cast<Bug>(i + 1)>(), ...);
+        (examine(kNames[i + 1], first_finding<static_cast<Bug>(i + 1)>), ...);
     }(std::make_index_sequence<std::size(kNames) - 1>());
 }
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import isthmus
 import isthmus.kernels
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike, NDArray
 
 DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
@@ -28,7 +30,8 @@ DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
 def _make_default(device: str) -> None:
     for name in isthmus.kernels.__all__:
         getattr(isthmus.kernels, name).__kwdefaults__["device"] = device
-    isthmus.Autoencoder.__init__.__kwdefaults__["device"] = device
+    for estimator in (isthmus.Autoencoder, isthmus.AnomalyDetector):
+        estimator.__init__.__kwdefaults__["device"] = device
     for function in (isthmus.Autoencoder.load, isthmus.Autoencoder.from_bytes):
         assert function.__func__.__defaults__ == ("auto",)
         function.__func__.__defaults__ = (device,)
@@ -45,6 +48,13 @@ Weights = Sequence[NDArray[np.float32]]
 TOLERANCE = {np.dtype(np.float32): 1e-5}
 # The same of what is computed in a precision other than float32.
 TOLERANCE_IN = {"tf32": 2e-3, "bfloat16": 2e-2}
+
+
+def package(name: str, at_least: str | None = None) -> Any:
+    """The module; the test skips without it, but fails where ISTHMUS_TEST_PACKAGES=all says that all are here."""
+    if os.environ.get("ISTHMUS_TEST_PACKAGES") == "all":
+        return import_module(name)
+    return pytest.importorskip(name, minversion=at_least)
 
 
 def relative_error(actual: ArrayLike, expected: ArrayLike, scale: ArrayLike | None = None) -> float:

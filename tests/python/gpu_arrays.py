@@ -170,7 +170,8 @@ def values_of(result: Any, versioned: bool = True) -> NDArray[Any]:
     python.PyCapsule_SetName(capsule, USED[kind])
     tensor = managed.tensor
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
-    values = np.empty(shape, f"f{tensor.dtype.bits // 8}")
+    kind = next(kind for kind, code in CODES.items() if code == tensor.dtype.code)
+    values = np.empty(shape, f"{kind}{tensor.dtype.bits // 8}")
     assert tuple(tensor.strides[i] for i in range(tensor.ndim)) == tuple(s // values.itemsize for s in values.strides)
     stream = c.c_void_p()
     done(GPU.producer_stream(c.byref(stream)))

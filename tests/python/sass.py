@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# The fused multiply-add; cp.async, ldmatrix, tensor cores by warp in two formats, tensor cores by warp group, the
-# tensor memory accelerator. What stands behind a point is among an instruction's modifiers.
-INSTRUCTIONS = ("FFMA", "LDGSTS", "LDSM", "HMMA.TF32", "HMMA.BF16", "HGMMA", "UTMALDG")
+# The fused multiply-add; cp.async, ldmatrix, tensor cores by warp in two formats, tensor cores by warp group and
+# what orders those, the tensor memory accelerator. What stands behind a point is among an instruction's modifiers.
+INSTRUCTIONS = ("FFMA", "LDGSTS", "LDSM", "HMMA.TF32", "HMMA.BF16", "HGMMA", "WARPGROUP", "UTMALDG")
 
 
 @dataclass(frozen=True)

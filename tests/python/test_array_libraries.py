@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checks import DEVICE, assert_same_bits
 from gpu_arrays import GPU
-from isthmus import Autoencoder, _coercion
+from isthmus import AnomalyDetector, Autoencoder, _coercion
 from numpy.typing import NDArray
 
 pytestmark = pytest.mark.every_device
@@ -89,4 +89,21 @@ def test_a_tensor_is_neither_copied_in_nor_out(x: NDArray) -> None:
         model.encode(bad)
     rows = torch.tensor(x)
     if rows.device.type == "cpu":
-        assert _coercion.float32(_coercion.matrix(rows)).ctypes.data == rows.data_ptr()
+        assert _coercion.readable(_coercion.matrix(rows)).ctypes.data == rows.data_ptr()
+
+
+def test_scaling_and_a_detector_answer_in_kind(library: Any, x: NDArray) -> None:
+    rows = library.make(x)
+    scaled, plain = (Autoencoder((3,), scaling="standard", epochs=2, random_state=0).fit(r) for r in (rows, x))
+    detector, other = (AnomalyDetector(calibration_fraction=0.3, random_state=0).fit(r) for r in (rows, x))
+    codes = plain.encode(x)
+    for mine, theirs in (
+        (scaled.encode(rows), codes), (scaled.decode(library.make(codes)), plain.decode(codes)),
+        (scaled.reconstruction_error(rows, units="input"), plain.reconstruction_error(x, units="input")),
+        (detector.score_samples(rows), other.score_samples(x)),
+        (detector.decision_function(rows), other.decision_function(x)), (detector.predict(rows), other.predict(x)),
+        (detector.p_values(rows), other.p_values(x)), *zip(detector.explain(rows), other.explain(x), strict=True),
+    ):
+        assert isinstance(mine, library.type) and library.place(mine) == library.place(rows)
+        assert_same_bits(library.numpy(mine), theirs.astype(library.numpy(mine).dtype))
+    assert str(scaled.report(rows)) == str(plain.report(x))

@@ -72,6 +72,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "clip_norm": [*NOT_A_NUMBER, True, 0, -1.0],
     "input_noise": [*NOT_A_NUMBER, None, True, -0.1],
     "input_noise_kind": [*NOT_A_NAME, None],
+    "scaling": [*NOT_A_NAME, "robust"],
     "batch_size": [*NOT_AN_INTEGER, None, 0],
     "epochs": [*NOT_AN_INTEGER, None, 0],
     "shuffle": NOT_A_BOOL,

@@ -93,7 +93,8 @@ class Fake:
             raise Failed("isthmus_cuda: no")
         wrong = self.name == "torch_eager_cuda" and do == "losses"
         answers = {"versions": {"v": "1"}, "losses": [2.0, 1.0 + wrong], "train": 0.25, "supports": True,
-                   "build": None, "build_inference": None, "error": 1e-7, "reconstruct": 0.5}  # fmt: skip
+                   "build": None, "build_inference": None, "error": 1e-7, "reconstruct": 0.5,
+                   "plan": "two kernels, no graph"}  # fmt: skip
         return answers[do]
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ def fake_run(monkeypatch: pytest.MonkeyPatch, output: Path, **settings: Any) -> 
     monkeypatch.setattr(gpu, "missing", lambda name: None)
     monkeypatch.setattr(machine, "gpu", lambda: {"name": "A GPU", "driver": "1.2"})
     chosen = {"contestants": list(GPU_NAMES), "cases": ["a", "e"], "parts": ["training"], "rounds": 2, "seconds": 0.1,
-              "budget": 100.0, "emulated": False, "program": None, "output": output}  # fmt: skip
+              "budget": 100.0, "emulated": False, "program": None, "output": output, "plan": None}  # fmt: skip
     with contextlib.ExitStack() as stack:
         status = gpu.Bench(argparse.Namespace(**chosen | settings), stack).run()
     return status, json.loads(output.read_text())
@@ -135,6 +136,7 @@ def test_who_fails_is_left_out_of_that_case(monkeypatch: pytest.MonkeyPatch, tmp
     # 0.25 s a training; how long a turn is does not matter
     steps = e["plans"]["isthmus_cuda"]["epochs"] * e["plans"]["isthmus_cuda"]["repeats"] * 10
     assert e["seconds_per_step"]["isthmus_cuda"] == [0.25 / steps] * 2
+    assert e["steps"] == "two kernels, no graph"
 
 
 def test_a_case_that_isthmus_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -222,9 +224,10 @@ RESULT: dict[str, Any] = {
     "out_of_time": ["training d 4096"],
     "failed": {"training e": "first\nlast"},
     "cases": [
-        {"name": "a", "network": "3-2-3", "flops_per_step": 4_000_000, "left_out": {"torch_compile_cuda": "memory"},
+        {"name": "a", "network": "3-2-3", "steps": "one block: 512 threads", "flops_per_step": 4_000_000,
+         "left_out": {"torch_compile_cuda": "memory"},
          "seconds_per_step": {"isthmus_cuda": [1e-4, 1e-4], "torch_eager_cuda": [4e-4, 4e-4]}},
-        {"name": "b", "network": "5-2-5", "flops_per_step": 1_000_000, "left_out": {},
+        {"name": "b", "network": "5-2-5", "steps": "", "flops_per_step": 1_000_000, "left_out": {},
          "seconds_per_step": {"isthmus_cuda": [1e-4, 1e-4]}},
     ],
     "inference": [
@@ -248,9 +251,9 @@ def test_tables_by_hand() -> None:
 
     lines = gpu_tables.training(RESULT)
     # 4e6 operations in 1e-4 s
-    assert cells(lines, 0) == ["a", "3-2-3", "0.1 (0.1 to 0.1)", "40", "PyTorch eager", "0.4 (0.4 to 0.4)", "**0.25**",
-                               "torch.compile"]  # fmt: skip
-    assert cells(lines, 1)[2:] == ["0.1 (0.1 to 0.1)", "10", "-", "-", "-", "-"]
+    assert cells(lines, 0) == ["a", "3-2-3", "one block", "0.1 (0.1 to 0.1)", "40", "PyTorch eager", "0.4 (0.4 to 0.4)",
+                               "**0.25**", "torch.compile"]  # fmt: skip
+    assert cells(lines, 1)[3:] == ["0.1 (0.1 to 0.1)", "10", "-", "-", "-", "-"]
     assert cells(gpu_tables.inference(RESULT), 0)[-1] == "**0.50**"
     assert cells(gpu_tables.products(RESULT["kernels"]), 0) == [
         "weight", "(2, 3) -> 4", "10 (10 to 10)", "100", "20", "50", "**0.50**"]  # fmt: skip
@@ -276,7 +279,7 @@ def test_the_page_says_that_nothing_was_measured_or_what_was(tmp_path: Path) -> 
     subprocess.run(report, capture_output=True, check=True)
     text = page.read_text()
     assert NOT_MEASURED not in text
-    assert "| a | 3-2-3 |" in text
+    assert "| a | 3-2-3 | one block |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference on rows that must be converted first goes in blocks: nobody may notice, but for the memory."""
+"""Rows that must be converted first go in blocks, in the core or here: nobody may notice, but for the memory."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,13 +27,14 @@ def model(x: NDArray[np.float32]) -> Autoencoder:
 
 
 def test_there_are_blocks(x: NDArray[np.float32]) -> None:
-    parts = [where for where, _ in _coercion.blocks(x.astype(np.float64))]
+    parts = [where for where, _ in _coercion.blocks(x.astype(">f8"))]
     assert len(parts) == 4
     assert [where.start for where in parts[1:]] == [where.stop for where in parts[:-1]]
-    assert [rows is x for _, rows in _coercion.blocks(x)] == [True]
+    for known in (x, x.astype(np.float64), x[:, ::2].astype(np.uint8)):
+        assert [rows is known for _, rows in _coercion.blocks(known)] == [True]  # the core has blocks of its own
 
 
-@pytest.mark.parametrize("dtype", ["float64", ">f4", "object"])
+@pytest.mark.parametrize("dtype", ["float64", ">f4", ">f8", "longdouble", "object"])
 def test_blocks_give_the_same_bits(model: Autoencoder, x: NDArray[np.float32], dtype: str) -> None:
     n = 2 * (_coercion._BLOCK // D) + 1 if dtype == "object" else N
     x = x[:n]
@@ -58,6 +61,8 @@ def test_errors_name_the_row_of_x_not_of_the_block(model: Autoencoder, x: NDArra
 
 MEMORY = """
 import resource
+from pathlib import Path
+
 import numpy as np
 from isthmus import Autoencoder
 
@@ -78,3 +83,54 @@ assert grown < 96, f"{grown} MiB"
 
 def test_no_giant_temporary() -> None:
     run_python(MEMORY)
+
+
+# ---- files larger than memory ---------------------------------------------------------------------------------------
+
+# RLIMIT_AS counts what is mapped, too: the limit is set when the file is, and leaves room for no copy of it.
+MAPPED = """
+import resource, sys
+from pathlib import Path
+
+import numpy as np
+from checks import bits
+from isthmus import Autoencoder
+
+path, dtype, scaling = sys.argv[1:4]
+n, d = 2**18, 64
+x = np.memmap(path, dtype=dtype, mode="r", shape=(n, d))
+options = dict(encoder_layers=(4,), batch_size=8192, epochs=2, random_state=0, n_threads=1,
+               scaling=None if scaling == "None" else scaling)
+small = Autoencoder(**options).fit(np.array(x[:4096]))
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limit = mapped + 56 * 2**20
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+try:
+    np.ones(n * d, np.float32)
+except MemoryError:
+    pass
+else:
+    sys.exit("there is room for a copy")
+model = Autoencoder(**options).fit(x)
+errors = model.reconstruction_error(x)
+score = model.score(x)
+model.encode(x)
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+whole = Autoencoder(**options).fit(x)  # a quarter of this machine's memory has room for it
+assert bits(whole) == bits(model) and (whole.reconstruction_error(x) == errors).all() and whole.score(x) == score
+assert bits(small) != bits(model)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype,scaling", [("float32", None), ("float64", None), ("float64", "standard"),
+                                           ("uint8", "minmax")])
+def test_a_mapped_file_larger_than_the_memory_allowed(dtype: str, scaling: str | None, tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    path = tmp_path / "rows"
+    rows = np.random.default_rng(0).integers(0, 256, (4096, 64)).astype(dtype)
+    with open(path, "wb") as file:
+        for i in range(2**18 // 4096):
+            file.write(np.roll(rows, i, axis=1).tobytes())
+    run_python(MAPPED, str(path), dtype, str(scaling))

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from isthmus import Autoencoder
+from checks import package
+from isthmus import Autoencoder, _principal
 from isthmus._cli import demo, main, options, tables
 
 RNG = np.random.default_rng(5)
@@ -435,7 +436,7 @@ def test_the_demo_without_matplotlib_says_how_to_get_it(
 
 
 def test_the_digits_are_those_of_scikit_learn() -> None:
-    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    digits = package("sklearn.datasets").load_digits()
     train, test, labels = demo.load_digits()
     assert (len(train), len(test)) == (1437, 360)
     np.testing.assert_array_equal(test, digits.data[::5].astype(np.float32) / 16)
@@ -446,7 +447,7 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
 def test_pca_leaves_what_the_dropped_components_hold() -> None:
     """On its own training rows, PCA's squared error is the sum of the singular values it dropped, squared."""
     train = demo.load_digits()[0]
-    error = ((demo.pca_reconstruction(train, train, 8) - train) ** 2).sum(dtype=np.float64)
+    error = ((_principal.reconstruction(train, 8) - train) ** 2).sum(dtype=np.float64)
     values = np.linalg.svd((train - train.mean(axis=0)).astype(np.float64), compute_uv=False)
     assert error == pytest.approx((values[8:] ** 2).sum(), rel=1e-4)
 

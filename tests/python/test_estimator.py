@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Autoencoder as an estimator: parameters, fitted attributes, feature names, containers, scikit-learn, threads."""
+"""Autoencoder as an estimator: parameters, fitted attributes, feature names, containers, threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import assert_same_bits, bits, run_python
+from checks import assert_same_bits, bits, package
 from isthmus import Autoencoder
 from numpy.typing import NDArray
 
@@ -32,7 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "encoder_layers": None, "decoder_layers": None, "activation": "relu", "code_activation": "linear",
     "output_activation": None, "loss": "mse", "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
     "beta_2": 0.999, "epsilon": 1e-8, "momentum": 0.0, "weight_decay": None, "learning_rate_schedule": None,
-    "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "batch_size": 256, "epochs": 100,
+    "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "scaling": None, "batch_size": 256,
+    "epochs": 100,
     "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0, "restore_best": True,
     "device": "auto", "precision": "float32", "n_threads": None, "random_state": None, "warm_start": False,
     "verbose": 0,
@@ -189,7 +190,7 @@ def test_feature_names_out(fitted: Autoencoder) -> None:
 
 
 def test_data_frames(x: F32) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = package("pandas")
     names = list("abcdef")
     frame = pandas.DataFrame(x, columns=names, index=np.arange(60) + 100)
     model = Autoencoder((2,), epochs=1, random_state=0).fit(frame)
@@ -214,40 +215,6 @@ def test_data_frames(x: F32) -> None:
         broken = frame.copy()
         broken.iloc[3, 1] = np.nan
         model.set_output(transform="default").transform(broken)
-
-
-# ---- scikit-learn ---------------------------------------------------------------------------------------------------
-
-
-def test_clone(fitted: Autoencoder, x: F32) -> None:
-    sklearn_base = pytest.importorskip("sklearn.base")
-    duplicate = sklearn_base.clone(fitted)
-    assert duplicate.get_params() == fitted.get_params() and not hasattr(duplicate, "n_iter_")
-    assert bits(duplicate.fit(x)) == bits(fitted)
-    assert sklearn_base.clone(Autoencoder([4, 2])).encoder_layers == [4, 2]
-
-
-def test_pipeline_and_grid_search(x: F32) -> None:
-    pytest.importorskip("sklearn")
-    from sklearn.exceptions import NotFittedError
-    from sklearn.model_selection import GridSearchCV, cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.utils.validation import check_is_fitted
-
-    pipeline = make_pipeline(StandardScaler(), Autoencoder((2,), epochs=2, random_state=0))
-    assert pipeline.fit_transform(x).shape == (60, 2)
-    assert pipeline.inverse_transform(pipeline.transform(x)).shape == x.shape
-    assert pipeline.get_feature_names_out().tolist() == ["autoencoder0", "autoencoder1"]
-    grid = {"encoder_layers": [(1,), (4,)], "epochs": [1, 20]}
-    search = GridSearchCV(Autoencoder(random_state=0), grid, cv=3)
-    search.fit(x)
-    assert search.best_params_["epochs"] == 20
-    assert search.cv_results_["mean_test_score"].max() == search.best_score_ < 0
-    assert len(cross_val_score(Autoencoder((2,), epochs=1), x, np.arange(60) % 2)) == 3 + 2
-    check_is_fitted(search.best_estimator_)
-    with pytest.raises(NotFittedError):
-        check_is_fitted(Autoencoder())
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------
@@ -286,24 +253,3 @@ def test_two_models_train_in_two_threads(x: F32) -> None:
     for thread in threads:
         thread.join()
     assert [bits(model) for model in models] == [expected] * 4
-
-
-SCIKIT_LEARN_CHECKS = """
-import sys, warnings
-warnings.simplefilter("ignore")
-from sklearn.utils.estimator_checks import check_estimator
-from isthmus import Autoencoder
-# Repeating a row moves it to another minibatch, and float32 rounds: scikit-learn excuses its own SGD estimators too.
-excused = {"check_sample_weight_equivalence_on_dense_data": "minibatches"}
-results = check_estimator(Autoencoder(epochs=5), expected_failed_checks=excused, on_fail=None, on_skip=None)
-wrong = [(r["check_name"], r["status"], r["exception"]) for r in results if r["status"] not in ("passed", "xfail")]
-assert len(results) > 45 and sum(r["status"] == "xfail" for r in results) <= 1
-if wrong:
-    sys.exit("\\n".join(map(str, wrong)))
-"""
-
-
-def test_scikit_learn_checks() -> None:
-    """All checks of scikit-learn for a transformer; one that it skips counts as failed."""
-    pytest.importorskip("sklearn", minversion="1.6")
-    run_python(SCIKIT_LEARN_CHECKS, env={"SCIPY_ARRAY_API": "1"})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checks import DEVICE, assert_same_bits, run_python
 from gpu_arrays import GPU, Array, DlpackArray, InterfaceArray, OldDlpackArray, done, values_of
-from isthmus import Autoencoder, kernels
+from isthmus import AnomalyDetector, Autoencoder, kernels
 from numpy.typing import NDArray
 
 pytestmark = [pytest.mark.every_device, pytest.mark.skipif(GPU is None, reason="ISTHMUS_CUDA_LIBRARY is not emulated")]
@@ -145,6 +145,47 @@ def test_weights_validation_and_partial_fit(kind: type[Array], x: NDArray, rng: 
     assert fitted(kind(x), **held_back).history_["val_loss"] == fitted(x, **held_back).history_["val_loss"]
     model, expected = (Autoencoder((5, 3), **options).partial_fit(rows).partial_fit(rows) for rows in (kind(x), x))
     assert_same_bits(model.encode(x), expected.encode(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+def test_scaling_is_computed_on_the_host_and_answers_are_on_the_gpu(
+    kind: type[Array], dtype: str, rng: np.random.Generator
+) -> None:
+    x = (1e6 * rng.random((40, 5))).astype(dtype) if dtype != "float16" else rng.random((40, 5)).astype(dtype)
+    rows = kind(x)
+    model, expected = fitted(rows, scaling="standard"), fitted(x, scaling="standard")
+    codes = expected.encode(x)
+    assert_same_bits(values_of(model.encode(rows)), codes)
+    assert_same_bits(values_of(model.reconstruct(rows)), expected.reconstruct(x))
+    assert_same_bits(values_of(model.decode(kind(codes))), expected.decode(codes))
+    for options in ({}, {"per_feature": True}, {"units": "input"}):
+        assert_same_bits(values_of(model.reconstruction_error(rows, **options)),
+                         expected.reconstruction_error(x, **options))
+    assert model.score(rows) == expected.score(x)
+    assert model.partial_fit(rows).score(rows) == expected.partial_fit(x).score(x)
+    both = {"validation_data": (rows, x)}, {"validation_data": (x, x)}
+    assert len({tuple(Autoencoder((3,), scaling="standard", epochs=2, random_state=0, device=DEVICE).fit(
+        x, **options).history_["val_loss"]) for options in both}) == 1
+
+
+def test_a_detector_takes_rows_on_the_gpu(x: NDArray) -> None:
+    rows = DlpackArray(x)
+    options: dict[str, Any] = {"calibration_fraction": 0.3, "random_state": 0, "device": DEVICE}
+    detector, expected = (AnomalyDetector((3,), **options).fit(r) for r in (rows, x))
+    for mine, theirs in (
+        (detector.score_samples(rows), expected.score_samples(x)),
+        (detector.decision_function(rows), expected.decision_function(x)),
+        (detector.predict(rows), expected.predict(x)), (detector.p_values(rows), expected.p_values(x)),
+        *zip(detector.explain(rows), expected.explain(x), strict=True),
+    ):
+        assert_same_bits(values_of(mine), theirs)
+        assert mine.dtype == theirs.dtype
+
+
+def test_a_report_is_made_on_the_host(x: NDArray) -> None:
+    model = fitted(x)
+    assert str(model.report(DlpackArray(x))) == str(model.report(x))
 
 
 # ---- memory and streams ---------------------------------------------------------------------------------------------

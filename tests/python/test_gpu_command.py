@@ -126,9 +126,10 @@ def test_the_plan_names_what_is_there(tmp_path: Path) -> None:
     from plan import FINDS, UNDER_SANITIZERS, Settings, every_device, plan
 
     assert {"cuda", "cuda_tensor_cores", "gradients", "trainer"} <= set(every_device())
-    for program, names in UNDER_SANITIZERS.items():
+    for program, chosen_tests in UNDER_SANITIZERS.items():
+        assert program.removeprefix("test_") in every_device()
         tests = (ROOT / "tests" / "cpp" / f"{program}.cpp").read_text()
-        for name in names:
+        for name in chosen_tests:
             assert f"TEST({name})" in tests
     planted = (GPU / "planted.cu").read_text()
     for tool in FINDS:
@@ -182,7 +183,7 @@ def test_the_command_end_to_end(tmp_path: Path) -> None:
     """With programs that are there but for show: what it writes, prints and returns."""
     folder = tmp_path / "build" / "tests" / "cuda_emulator"
     folder.mkdir(parents=True)
-    for name in ("planted", "test_conformance"):
+    for name in ("planted", "test_conformance", "test_conformance_hopper"):
         (folder / f"emulated_{name}").write_text(FAKE)
         (folder / f"emulated_{name}").chmod(0o755)
     command = [str(GPU / "run"), "--emulated", "--build", str(tmp_path / "build"), "--output", str(tmp_path / "out")]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import assert_same_bits, bits, run_python
+from checks import assert_same_bits, bits, package, run_python
 from isthmus import Autoencoder, ModelFormatError
 from numpy.typing import NDArray
 
@@ -84,7 +84,7 @@ def test_the_digest_is_over_the_whole_file(model: Autoencoder) -> None:
 
 
 def test_the_safetensors_package_reads_it(model: Autoencoder, tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.numpy")
+    safetensors = package("safetensors.numpy")
     path = tmp_path / "model.safetensors"
     model.save(path, training_state=True)
     tensors = safetensors.load_file(path)
@@ -127,7 +127,7 @@ def test_every_parameter_survives(x: F32, parameters: dict[str, Any]) -> None:
 
 
 def test_feature_names_survive(x: F32) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = package("pandas")
     names = ["a", "ü", 'quote"', "back\\slash", "tab\t文"]
     model = Autoencoder((2,), epochs=1).fit(pandas.DataFrame(x, columns=names))
     loaded = Autoencoder.from_bytes(model.to_bytes())
@@ -259,7 +259,7 @@ def test_what_is_no_model_file_is_refused(data: bytes, tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_tool_is_refused(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.numpy")
+    safetensors = package("safetensors.numpy")
     safetensors.save_file({"encoder.0.weight": np.zeros((1, 2), np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelFormatError, match=r"other\.safetensors"):
         Autoencoder.load(tmp_path / "other.safetensors")
@@ -343,7 +343,7 @@ def test_copies_are_independent(model: Autoencoder, x: F32) -> None:
 
 
 def test_joblib(model: Autoencoder) -> None:
-    joblib = pytest.importorskip("joblib")
+    joblib = package("joblib")
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
     buffer.seek(0)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import assert_close, assert_same_bits
+from checks import assert_close, assert_same_bits, package
 from isthmus import Autoencoder, _core
 from twin import ACTIVATIONS, LOSSES, Network, Rule, Trainer, default_output
 
-hypothesis = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
+hypothesis = package("hypothesis")
+st = package("hypothesis.strategies")
 
 WIDTH = st.sampled_from([1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 47, 64, 65, 97, 129])
 SMOOTH = st.sampled_from([name for name in _core.activations() if ACTIVATIONS[name].smooth])

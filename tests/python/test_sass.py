@@ -54,6 +54,8 @@ INTENDED = {
     r"\bldmatrix_x4(_trans)?\(": ("LDSM", ("sm_80", "sm_90a")),
     r"\bmma_m16n8k8_tf32\(": ("HMMA.TF32", ("sm_80", "sm_90a")),
     r"\bmma_m16n8k16_bf16\(": ("HMMA.BF16", ("sm_80", "sm_90a")),
+    r"\bcopy_box\(": ("UTMALDG", ("sm_90a",)),
+    r"\bwgmma<": ("HGMMA", ("sm_90a",)),
 }
 
 
@@ -73,9 +75,21 @@ def test_products_are_chains_of_fused_multiply_adds(code: Code) -> None:
         assert products and min(products) >= 8, architecture
 
 
+def test_warpgroup_products_are_pipelined(code: Code) -> None:
+    """Slices come by the accelerator and meet in wgmma. Where ptxas makes one product wait for the other, it says so
+    (C7515) and puts a fence before and a wait behind each."""
+    products = {name: counts for name, counts in code[1].get("sm_90a", {}).items() if "wgmma_product" in name}
+    if not products:
+        pytest.skip("no kernel for sm_90a multiplies by wgmma")
+    for name, counts in products.items():
+        assert counts["UTMALDG"] >= 2, name
+        assert counts["HGMMA"] >= 4, name
+        assert counts["WARPGROUP"] <= counts["HGMMA"], name
+
+
 def test_every_tensor_core_product_is_made_of_the_intended_instructions(code: Code) -> None:
     for architecture, kernels in code[1].items():
-        products = {name: counts for name, counts in kernels.items() if "mma_product" in name}
+        products = {name: counts for name, counts in kernels.items() if "mma_product" in name and "wgmma" not in name}
         assert {"Tf32" in name for name in products} == {True, False}, architecture
         for name, counts in products.items():
             mine, other = ("HMMA.TF32", "HMMA.BF16") if "Tf32" in name else ("HMMA.BF16", "HMMA.TF32")

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from checks import package
 
 SCRIPT = Path(__file__).resolve().parents[2] / "csrc" / "bindings" / "stubs.py"
 
 
 def test_the_stub_is_that_of_the_bindings() -> None:
-    pytest.importorskip("pybind11_stubgen")
+    package("pybind11_stubgen")
     done = subprocess.run([sys.executable, str(SCRIPT), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -242,3 +242,18 @@ def test_noise_differs_between_epochs_and_stays_out_of_inference(kind: str, rng:
     assert_same_bits(still.reconstruct(x), still.reconstruct(x))
     again = start_from(Autoencoder((4,)), still.get_weights())
     assert_same_bits(still.reconstruct(x), again.reconstruct(x))
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_verbose_2_says_once_how_the_steps_are_run(
+    rng: np.random.Generator, capsys: pytest.CaptureFixture[str], epochs: int
+) -> None:
+    x = rng.random((40, 6)).astype(np.float32)
+    model = Autoencoder((2,), epochs=epochs, batch_size=10, verbose=2).fit(x)
+    first, *others = capsys.readouterr().err.splitlines()
+    device, _, plan = first.partition(": ")
+    assert device == model.device_
+    assert plan.startswith(("fused, ", "one block: ", "two kernels, ", "layer by layer, "))
+    assert [line.split()[:2] for line in others] == [["epoch", f"{i + 1}/{epochs}"] for i in range(epochs)]
+    Autoencoder((2,), epochs=1, verbose=1).fit(x)
+    assert plan not in capsys.readouterr().err

@@ -21,8 +21,9 @@ enum class Loss : std::uint8_t { mse, bce, mae, huber };
 enum class Optimizer : std::uint8_t { adam, adamw, sgd };
 enum class Schedule : std::uint8_t { constant, cosine, linear, exponential, plateau };
 enum class NoiseKind : std::uint8_t { gaussian, mask };
+enum class ScalingKind : std::uint8_t { standard, minmax };
 enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
-enum class ModelKind : std::uint8_t { autoencoder };
+enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector };
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
@@ -79,6 +80,8 @@ struct Configuration {
     double input_noise = 0.0;
     NoiseKind input_noise_kind = NoiseKind::gaussian;
 
+    std::optional<ScalingKind> scaling;  // nullopt: none
+
     std::int64_t batch_size = 256;
     std::int64_t epochs = 100;
     bool shuffle = true;
@@ -91,6 +94,10 @@ struct Configuration {
     std::optional<std::uint64_t> random_state;
     bool warm_start = false;
     std::int64_t verbose = 0;
+
+    // kind = anomaly_detector
+    double contamination = 0.1;
+    double calibration_fraction = 0.0;
 };
 
 // ---- errors -----------------------------------------------------------------------------------------------------

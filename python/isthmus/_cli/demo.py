@@ -7,12 +7,14 @@ import argparse
 import io
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Autoencoder
+from isthmus import Autoencoder, _principal
 from isthmus._cli import tables
+from isthmus._files import write_atomically
 
 CODE_SIZE = 8
 F32 = NDArray[np.float32]
@@ -24,14 +26,6 @@ def load_digits() -> tuple[F32, F32, NDArray[np.uint8]]:
         X, y = arrays["X"].astype(np.float32) / np.float32(16), arrays["y"]
     test = np.arange(len(X)) % 5 == 0
     return X[~test], X[test], y[test]
-
-
-def pca_reconstruction(X: F32, X_test: F32, code_size: int) -> F32:
-    """Test rows projected on the training rows' leading principal components, and back."""
-    mean = X.mean(axis=0)
-    components = np.linalg.svd(X - mean, full_matrices=False)[2][:code_size]
-    result: F32 = (X_test - mean) @ components.T @ components + mean
-    return result
 
 
 def make_model() -> Autoencoder:
@@ -48,7 +42,7 @@ def make_model() -> Autoencoder:
     )
 
 
-def draw(rows: list[tuple[str, F32]], path: Path) -> None:
+def draw(rows: list[tuple[str, NDArray[Any]]], path: Path) -> None:
     """One line of 8x8 images for each (label, images (n, 64))."""
     from matplotlib.figure import Figure
 
@@ -63,7 +57,7 @@ def draw(rows: list[tuple[str, F32]], path: Path) -> None:
             axis.set_yticks([])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    tables.write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getbuffer())
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -73,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{len(X)} images of 8x8 pixels, a code of {CODE_SIZE} numbers:\n{model}")
     model.fit(X, validation_data=X_test)
 
-    ours, pca = model.reconstruct(X_test), pca_reconstruction(X, X_test, CODE_SIZE)
+    ours, pca = model.reconstruct(X_test), _principal.reconstruction(X, CODE_SIZE, X_test)
     error, pca_error = float(np.mean((ours - X_test) ** 2)), float(np.mean((pca - X_test) ** 2))
     print(f"mean squared error on {len(X_test)} images it has not seen:")
     print(f"    autoencoder {error:.5f}")

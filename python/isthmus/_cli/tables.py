@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._files import write_atomically
+
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DELIMITERS = ",;\t"
 
@@ -217,22 +219,3 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str]) -> None:
         digits = 9 if values.dtype == np.float32 else 17  # enough to read the same bits back
         np.savetxt(buffer, values, delimiter=",", fmt=f"%.{digits}g")
     write_atomically(path, buffer.getbuffer())
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Temporary file in the same folder, fsync, rename, fsync of the folder: a reader sees the old or the new file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,6 +9,7 @@
 #endif
 
 #include "cuda_emulator/device.hpp"
+#include "cuda_emulator/hopper.hpp"
 #include "cuda_emulator/launch.hpp"
 #include "cuda_emulator/runtime_api.hpp"
 #include "cuda_emulator/tensor_cores.hpp"

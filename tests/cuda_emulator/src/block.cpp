@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "cuda_emulator/launch.hpp"
+#include "hopper.hpp"
 #include "sanitizers.hpp"
 
 uint3 threadIdx;
@@ -73,7 +74,12 @@ void Block::place_threads(const Order& order, std::uint64_t key) {
 
 void Block::run(const Order& order, std::uint64_t key) {
     const Unseen unseen;
+    order_ = order;
     place_threads(order, key);
+    forget_mbarriers();
+    forget_tensor_copies();
+    forget_products();
+    forget_named_barriers();
     running_ = &main_;
     go_on_with(*next());
     current_ = nullptr;
@@ -81,6 +87,9 @@ void Block::run(const Order& order, std::uint64_t key) {
         abandon();
         std::rethrow_exception(error_);
     }
+    check_tensor_copies();
+    check_mbarriers();
+    check_registers();
 }
 
 // The stacks of threads that will never run again. What their frames own is lost: kernels own nothing.
@@ -190,16 +199,24 @@ void Block::wake(Thread& thread) {
     ready_warps_ |= 1U << thread.slot / 32;
 }
 
+// What the device brings by itself may be all that the threads wait for.
+bool Block::someone_is_ready() {
+    while (ready_warps_ == 0 && deliver_late_copy()) {
+    }
+    return ready_warps_ != 0;
+}
+
 void Block::yield() {
     Thread& self = *current_;
+    if (!someone_is_ready()) throw Report("deadlock: " + who_waits());
     Thread* const following = next();
-    if (following == nullptr) throw Report("deadlock: " + who_waits());
     if (following == &self) return;
     go_on_with(*following);
     resume(self);
 }
 
 void Block::finish(Thread& thread) {
+    check_products(thread);
     release(&end_token_);
     thread.finished = true;
     ++finished_;
@@ -211,7 +228,7 @@ void Block::finish(Thread& thread) {
              ", where " + described(*first_at_barrier_) + " waits");
     }
     thread_ended(thread);
-    if (ready_warps_ == 0 && finished_ < count_) throw Report("deadlock: " + who_waits());
+    if (finished_ < count_ && !someone_is_ready()) throw Report("deadlock: " + who_waits());
 }
 
 void Block::sync_threads(Site where) {

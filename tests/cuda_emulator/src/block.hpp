@@ -90,6 +90,7 @@ public:
 
     Thread& thread() { return *current_; }
     Tokens& tokens() { return *tokens_; }
+    const Order& order() const { return order_; }
     Warp& warp_of(const Thread& thread) { return warps_[thread.warp()]; }
     Thread& at(unsigned warp, unsigned lane) { return threads_[slot_of(warp, lane)]; }
 
@@ -111,11 +112,13 @@ private:
     Thread* next() const;
     void go_on_with(Thread& thread);
     void leave_to_main();
+    bool someone_is_ready();
     void resume(Thread& thread);
     std::string who_waits() const;
     unsigned slot_of(unsigned warp, unsigned lane) const { return warp_rank_[warp] * 32 + lane_rank_[lane]; }
 
     const std::function<void()>* body_ = nullptr;
+    Order order_;
     unsigned count_ = 0;
     unsigned finished_ = 0;
     std::vector<uint3> index_;  // of each thread number

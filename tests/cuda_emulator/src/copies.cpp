@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cuda_emulator/launch.hpp"
+#include "graph.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
 #include "stream.hpp"
@@ -59,6 +60,7 @@ cudaError_t queue_copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream) {
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
     if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault || r.width > r.to_pitch || r.width > r.from_pitch) {
         return failed(cudaErrorInvalidValue);
     }
@@ -69,6 +71,9 @@ cudaError_t queue_copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream) {
     const cudaMemoryType to = checked(r.to, r.bytes_to(), to_device, any, "destination");
     const cudaMemoryType from = checked(r.from, r.bytes_from(), from_device, any, "source");
 
+    if (found->capture && (to != cudaMemoryTypeDevice || from != cudaMemoryTypeDevice)) {
+        throw Report("a copy from or to memory of the host on a stream that is captured");
+    }
     Operation operation;
     if (from == cudaMemoryTypeHost) {
         operation.reads = r.from;
@@ -114,6 +119,7 @@ cudaError_t cudaMemsetAsync(void* pointer, int value, std::size_t bytes, cudaStr
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
     if (bytes == 0) return cudaSuccess;
     if (device_memory().find(pointer, bytes) == nullptr) {
         throw Report("cudaMemsetAsync: " + std::to_string(bytes) + " bytes that are not all in one allocation");

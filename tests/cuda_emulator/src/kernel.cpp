@@ -71,6 +71,7 @@ cudaError_t queue_kernel(const void* function, dim3 grid, dim3 block, std::size_
     }
     const auto found = streams().find(stream, current_device());
     if (found == nullptr || found->device != current_device()) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
     streams().queue(found, {[=, body = std::move(body)] { run_kernel(grid, block, shared_bytes, body); }, {}, {}, 0});
     return cudaSuccess;
 }
@@ -97,6 +98,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
     *attributes = {};
     attributes->maxThreadsPerBlock = cuda_emulator::Block::kMaxThreads;
     attributes->numRegs = 32;
+    attributes->ptxVersion = attributes->binaryVersion = 90;
     attributes->maxDynamicSharedSizeBytes =
         limit == limits.end() ? static_cast<int>(cuda_emulator::kStaticSharedBytes) : limit->second;
     return cudaSuccess;

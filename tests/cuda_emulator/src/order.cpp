@@ -55,4 +55,12 @@ std::uint64_t Order::block(std::uint64_t position, std::uint64_t count) const {
     return (mixed(seed_, count + 1) % count + position % count * (stride % count)) % count;
 }
 
+bool Order::late(std::uint64_t key) const {
+    return kind_ == Kind::reverse || (kind_ == Kind::random && (mixed(seed_, ~key) & 1U) != 0);
+}
+
+std::uint64_t Order::choice(std::uint64_t key, std::uint64_t count) const {
+    return kind_ == Kind::random ? mixed(seed_ + 1, key) % count : count - 1;
+}
+
 }  // namespace cuda_emulator

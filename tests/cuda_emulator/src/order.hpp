@@ -21,6 +21,11 @@ public:
     // The block that runs as number `position` of `count`: for seeds, blocks start at a random one and go on with a
     // random stride, so that a grid of any size needs no table.
     std::uint64_t block(std::uint64_t position, std::uint64_t count) const;
+    // Whether what the device does by itself, number `key` of its kind, is done as late as can be: never in the forward
+    // order, always in reverse, by seeds now and then.
+    bool late(std::uint64_t key) const;
+    // Which of `count` late ones comes first: the last in reverse, one at random by seeds.
+    std::uint64_t choice(std::uint64_t key, std::uint64_t count) const;
 
 private:
     enum class Kind : std::uint8_t { forward, reverse, random };

@@ -23,5 +23,6 @@ void releasing(F&& body) {
     }
 }
 int current_device();  // of the calling thread
+bool broken();         // has a kernel done what no call recovers from?
 
 }  // namespace cuda_emulator

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Devices, memory and errors. ISTHMUS_EMULATOR_DEVICES is the number of devices, 1 when not set; with 0 the runtime
-// answers as one that finds none.
+// answers as one that finds none. ISTHMUS_EMULATOR_SHARED is the shared memory that a device says a block may have.
+// With ISTHMUS_EMULATOR_BROKEN every call fails, as all do after a kernel's illegal access; what is freed is freed.
 #include "cuda_emulator/runtime_api.hpp"
+
+#include <cuda.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
 
+#include "graph.hpp"
 #include "memory.hpp"
 #include "runtime.hpp"
 #include "shared_memory.hpp"
@@ -27,6 +31,8 @@ int device_count() {
 cudaError_t allocate(cudaMemoryType type, void** pointer, std::size_t bytes) {
     const std::lock_guard lock(runtime_mutex());
     if (device_count() == 0) return failed(cudaErrorNoDevice);
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_capturing("an allocation");
     *pointer = nullptr;
     if (bytes == 0) return cudaSuccess;
     *pointer = device_memory().allocate(type, bytes, device_of_thread);
@@ -38,11 +44,15 @@ cudaError_t release(cudaMemoryType type, void* pointer) {
     const std::lock_guard lock(runtime_mutex());
     if (pointer == nullptr) return cudaSuccess;
     bool released = false;
-    releasing([] { streams().run_all(); });
+    releasing([] {
+        not_while_capturing("a release of memory");
+        streams().run_all();
+    });
     releasing([&] {
         released = true;
         released = device_memory().release(type, pointer);
     });
+    if (broken()) return failed(cudaErrorIllegalAddress);
     return released ? cudaSuccess : failed(cudaErrorInvalidValue);
 }
 
@@ -54,6 +64,8 @@ cudaError_t failed(cudaError_t error) {
 }
 
 int current_device() { return device_of_thread; }
+
+bool broken() { return std::getenv("ISTHMUS_EMULATOR_BROKEN") != nullptr; }
 
 }  // namespace cuda_emulator
 
@@ -82,7 +94,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     std::strcpy(properties->name, "isthmus CUDA emulator");
     properties->totalGlobalMem = device_memory().total();
     properties->sharedMemPerBlock = kStaticSharedBytes;
-    properties->sharedMemPerBlockOptin = kSharedBytes;
+    const char* const shared = std::getenv("ISTHMUS_EMULATOR_SHARED");
+    properties->sharedMemPerBlockOptin = shared == nullptr ? kSharedBytes : std::strtoull(shared, nullptr, 10);
     properties->multiProcessorCount = 4;  // few, so that small cases too have more blocks than there is room for
     properties->maxThreadsPerBlock = 1024;
     properties->major = 9;
@@ -99,6 +112,14 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
     return cudaSuccess;
 }
 
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+    const bool found = std::strcmp(name, "cuTensorMapEncodeTiled") == 0;
+    *function = found ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+    *result = found ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+    return cudaSuccess;
+}
+
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) { return allocate(cudaMemoryTypeDevice, pointer, bytes); }
 cudaError_t cudaFree(void* pointer) { return release(cudaMemoryTypeDevice, pointer); }
 cudaError_t cudaMallocHost(void** pointer, std::size_t bytes) { return allocate(cudaMemoryTypeHost, pointer, bytes); }
@@ -107,6 +128,7 @@ cudaError_t cudaFreeHost(void* pointer) { return release(cudaMemoryTypeHost, poi
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
     const std::lock_guard lock(runtime_mutex());
+    if (broken()) return failed(cudaErrorIllegalAddress);
     *free = device_memory().free(device_of_thread);
     *total = device_memory().total();
     return cudaSuccess;
@@ -147,7 +169,9 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+    {cudaErrorIllegalState, "cudaErrorIllegalState", "the operation cannot be performed in the present state"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
 };
 
 const ErrorText& text_of(cudaError_t error) {

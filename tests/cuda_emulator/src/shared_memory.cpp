@@ -8,6 +8,7 @@
 #include <new>
 
 #include "block.hpp"
+#include "cuda_emulator/hopper.hpp"
 #include "cuda_emulator/launch.hpp"
 #include "sanitizers.hpp"
 
@@ -19,6 +20,7 @@ constexpr std::size_t kRedzone = 1024;  // the row of a tile, twice
 constexpr std::size_t kAlignment = 128;
 constexpr std::size_t kMostArrays = 64;
 constexpr std::size_t kArena = kSharedBytes + (kMostArrays + 1) * (kRedzone + kAlignment);
+constexpr std::ptrdiff_t kWindow = 256 * 1024;  // what 18 bits reach
 constexpr int kPoison = 0xff;                   // NaN
 constexpr std::uint32_t kPattern = 0xffa5a5a5;  // NaN, and not the poison
 const char kDynamic = 0;                        // the declaration of dynamic shared memory
@@ -118,6 +120,12 @@ bool SharedMemory::contains(const void* pointer, std::size_t bytes) const {
     return false;
 }
 
+unsigned SharedMemory::address(const void* pointer) const {
+    const std::ptrdiff_t offset = static_cast<const std::byte*>(pointer) - begin_;
+    if (offset < 0 || offset >= kWindow) fail("shared memory: an address outside of its window");
+    return static_cast<unsigned>(offset);
+}
+
 void SharedMemory::end_block() {
     if (kAddressSanitizer) return;
     const Unseen unseen;
@@ -139,6 +147,8 @@ void SharedMemory::end_block() {
 void* shared_memory(const void* declaration, std::size_t bytes, const char* name) {
     return shared_memory_of_block().array(declaration, bytes, name);
 }
+
+unsigned shared_address(const void* shared) { return shared_memory_of_block().address(shared); }
 
 void* dynamic_shared() { return shared_memory_of_block().dynamic(); }
 

@@ -27,6 +27,9 @@ public:
     void* dynamic();
     // Whether all of it lies in one array.
     bool contains(const void* pointer, std::size_t bytes) const;
+    // The address within the window of shared memory that instructions take, and back.
+    unsigned address(const void* pointer) const;
+    std::byte* at(unsigned address) const { return begin_ + address; }
 
 private:
     struct Array {

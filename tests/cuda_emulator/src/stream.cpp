@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cuda_emulator/launch.hpp"
+#include "graph.hpp"
 #include "order.hpp"
 
 namespace cuda_emulator {
@@ -73,6 +74,10 @@ bool Streams::early(const CUstream_st& stream) const {
 }
 
 Point Streams::queue(const std::shared_ptr<CUstream_st>& stream, Operation operation) {
+    if (stream->capture) {
+        stream->capture->operations.push_back(std::move(operation.run));
+        return {};
+    }
     stream->waiting.push_back(std::move(operation));
     const Point point{stream, ++stream->queued};
     run_early();
@@ -121,7 +126,13 @@ void Streams::drop_all() {
     for (const auto& stream : streams_) {
         stream->waiting.clear();
         stream->done = stream->queued;
+        stream->capture = nullptr;
     }
+}
+
+bool Streams::any_captured(const std::function<bool(const Capture&)>& is_meant) const {
+    return std::any_of(streams_.begin(), streams_.end(),
+                       [&](const auto& stream) { return stream->capture && is_meant(*stream->capture); });
 }
 
 bool Streams::reads_later(const void* memory, std::size_t bytes) const {

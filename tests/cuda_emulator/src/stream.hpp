@@ -19,6 +19,8 @@ struct CUstream_st;
 
 namespace cuda_emulator {
 
+struct Capture;
+
 // Held by every call of the runtime, and while kernels run.
 std::mutex& runtime_mutex();
 
@@ -44,13 +46,15 @@ public:
     // Null when there is no such stream; the stream of the device for null.
     std::shared_ptr<CUstream_st> find(cudaStream_t stream, int device);
 
-    // Also runs what need not wait. Returns the point at which the operation is done.
+    // Also runs what need not wait. Returns the point at which the operation is done. A captured stream only keeps
+    // it.
     Point queue(const std::shared_ptr<CUstream_st>& stream, Operation operation);
     void run_until(const Point& point);
     void run_all();
     // One operation of the stream, with what it waits for.
     void run_one(CUstream_st& stream);
     bool reads_later(const void* memory, std::size_t bytes) const;
+    bool any_captured(const std::function<bool(const Capture&)>& is_meant) const;
 
 private:
     void run_early();
@@ -71,6 +75,7 @@ struct CUstream_st {
     std::deque<cuda_emulator::Operation> waiting;
     std::uint64_t queued = 0;
     std::uint64_t done = 0;
+    std::shared_ptr<cuda_emulator::Capture> capture;  // while it is captured
 };
 
 struct CUevent_st {

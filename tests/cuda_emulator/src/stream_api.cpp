@@ -3,6 +3,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "graph.hpp"
 #include "runtime.hpp"
 #include "stream.hpp"
 
@@ -10,6 +11,7 @@ using namespace cuda_emulator;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
     const std::lock_guard lock(runtime_mutex());
+    if (broken()) return failed(cudaErrorIllegalAddress);
     *stream = streams().create(current_device());
     return cudaSuccess;
 }
@@ -18,6 +20,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     const std::lock_guard lock(runtime_mutex());
     bool destroyed = true;
     releasing([&] { destroyed = streams().destroy(stream); });
+    if (broken()) return failed(cudaErrorIllegalAddress);
     return destroyed ? cudaSuccess : failed(cudaErrorInvalidResourceHandle);
 }
 
@@ -25,6 +28,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_captured(*found, "cudaStreamSynchronize");
     streams().run_until({found, found->queued});
     return cudaSuccess;
 }
@@ -33,11 +38,14 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     const std::lock_guard lock(runtime_mutex());
     const auto found = streams().find(stream, current_device());
     if (found == nullptr || event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_captured(*found, "cudaStreamWaitEvent");
     streams().queue(found, {[] {}, event->recorded, nullptr, 0});
     return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+    if (broken()) return failed(cudaErrorIllegalAddress);
     *event = new CUevent_st;
     (*event)->flags = flags;
     return cudaSuccess;
@@ -47,7 +55,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     const std::lock_guard lock(runtime_mutex());
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     delete event;
-    return cudaSuccess;
+    return broken() ? failed(cudaErrorIllegalAddress) : cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
@@ -56,6 +64,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (found == nullptr || event == nullptr || found->device != current_device()) {
         return failed(cudaErrorInvalidResourceHandle);
     }
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_captured(*found, "cudaEventRecord");
     event->milliseconds = std::make_shared<double>(0.0);
     const auto stamp = [at = event->milliseconds] {
         const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -68,6 +78,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     const std::lock_guard lock(runtime_mutex());
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_capturing("cudaEventSynchronize");
     streams().run_until(event->recorded);
     return cudaSuccess;
 }
@@ -76,6 +88,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     const std::lock_guard lock(runtime_mutex());
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
+    if (broken()) return failed(cudaErrorIllegalAddress);
+    not_while_capturing("cudaEventQuery");
     if (event->recorded.reached()) return cudaSuccess;
     streams().run_one(*event->recorded.stream);
     return cudaErrorNotReady;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is computed from rows and changes nothing: codes, reconstructions, errors, gradients. Rows that no device reads
+// as they are go there in blocks; a row's result does not depend on the others.
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "core/autoencoder.hpp"
+#include "core/checks.hpp"
+#include "core/detector.hpp"
+#include "core/marginals.hpp"
+#include "core/row_feed.hpp"
+#include "core/scaled_weights.hpp"
+#include "math/registry.hpp"
+
+namespace isthmus {
+namespace {
+
+// Elements converted at a time: 4 MiB of float32, small enough for a cache and large enough for every thread.
+constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+
+void check_shape(MatrixView out, std::int64_t rows, std::int64_t cols) {
+    if (out.rows == rows && out.cols == cols) return;
+    throw Error(ErrorKind::value, "the output has shape (" + std::to_string(out.rows) + ", " +
+                                      std::to_string(out.cols) + "); (" + std::to_string(rows) + ", " +
+                                      std::to_string(cols) + ") is needed");
+}
+
+std::string fitted_with(std::int64_t n_features) {
+    return "features, but this model was fitted with " + std::to_string(n_features);
+}
+
+MutableMatrixView row_range(MutableMatrixView view, std::int64_t first, std::int64_t count) {
+    return {view.row(first), count, view.cols, view.stride, view.memory};
+}
+
+// Calls body(source, first) for block after block of the rows, converted.
+template <class Body>
+void for_each_converted_block(const Samples& samples, const Passage& passage, const RowNames& names, Body&& body) {
+    const std::int64_t most = std::max<std::int64_t>(1, kBlock / samples.inputs.cols);
+    Converted converted;
+    for (std::int64_t first = 0; first < samples.rows(); first += most) {
+        RowNames here = names;
+        here.first_row += first;
+        const std::int64_t count = std::min(most, samples.rows() - first);
+        body(passage.convert(samples.slice(first, count), {}, here, converted), first);
+    }
+}
+
+// Calls body(source, first) for the rows as a device reads them: all at once where they lie so, else block by block.
+template <class Body>
+void for_each_block(const Samples& samples, const Passage& passage, const RowNames& names, Body&& body) {
+    if (const auto source = passage.in_place(samples, &names)) {
+        body(*source, std::int64_t{0});
+        return;
+    }
+    for_each_converted_block(samples, passage, names, body);
+}
+
+}  // namespace
+
+Passage Autoencoder::passage() const {
+    const bool clip = configuration_.scaling == ScalingKind::minmax;
+    return {program_.loss, scaling_.empty() ? nullptr : &scaling_, clip};
+}
+
+// Calls body(r, y, target) for each row of the source, in scaled space, with what it is compared with.
+template <class Body>
+void Autoencoder::for_each_reconstruction(const RowSource& source, Body&& body) const {
+    const std::int64_t most = std::max<std::int64_t>(1, kBlock / n_features_);
+    std::vector<float> y(static_cast<std::size_t>(std::min(most, source.rows()) * n_features_));
+    for (std::int64_t first = 0; first < source.rows(); first += most) {
+        const RowSource part = slice(source, first, std::min(most, source.rows() - first));
+        const MutableMatrixView out{y.data(), part.rows(), n_features_, n_features_};
+        model_->run(0, program_.ops.size(), part.inputs, out);
+        for (std::int64_t r = 0; r < part.rows(); ++r) {
+            body(first + r, out.row(r), part.targets.value_or(part.inputs).row(r));
+        }
+    }
+}
+
+void Autoencoder::check_where(const Table& rows, const char* name) const {
+    if (rows.memory == Memory::host || reads_device_rows()) return;
+    throw Error(ErrorKind::type, std::string(name) +
+                                     " is in a device's memory; with scaling, and for a detector, rows "
+                                     "must be the host's");
+}
+
+bool Autoencoder::reads_device_rows() const {
+    return !configuration_.scaling && configuration_.kind != ModelKind::anomaly_detector;
+}
+
+void Autoencoder::check_inputs(const Table& x) const {
+    check_where(x, "X");
+    if (x.rows >= 1 && x.cols == n_features_) return;  // no sentence is put together for the many calls that are right
+    check_shape_of(x.rows, x.cols, n_features_, fitted_with(n_features_), "X");
+}
+
+void Autoencoder::check_samples(const Samples& samples, const RowNames& names) const {
+    const std::string width_of = fitted_with(n_features_);
+    check_shape_of(samples.rows(), samples.inputs.cols, n_features_, width_of, names.inputs);
+    if (samples.targets) {
+        check_shape_of(samples.targets->rows, samples.targets->cols, n_features_, width_of, names.targets);
+        if (samples.targets->rows != samples.rows()) {
+            throw Error(ErrorKind::value, std::string(names.targets) + " has " + std::to_string(samples.targets->rows) +
+                                              " rows, but " + names.inputs + " has " + std::to_string(samples.rows()));
+        }
+    }
+    check_where(samples.inputs, names.inputs);
+    if (samples.targets) check_where(*samples.targets, names.targets);
+    if (samples.weights) check_weights(samples.weights, samples.rows(), names.weights);
+}
+
+void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
+                      const RowNames& names) const {
+    const bool scales = first_op == 0 && !scaling_.empty();
+    const bool unscales = last_op == program_.ops.size() && !scaling_.empty();
+    const auto run_block = [&](const RowSource& source, std::int64_t first) {
+        const MutableMatrixView part = row_range(out, first, source.rows());
+        if (!model_->run(first_op, last_op, source.inputs, part)) return false;
+        if (unscales) unscale(scaling_, part);
+        return true;
+    };
+    // Nobody has looked at these values yet: the device does, while it reads them.
+    const Passage passage{Loss::mse, scales ? &scaling_ : nullptr, false};
+    const Samples samples{rows, std::nullopt, nullptr};
+    if (const auto source = passage.in_place(samples, nullptr)) {
+        if (run_block(*source, 0)) return;
+        if (const auto at = find_non_finite(source->inputs, rows.there)) refuse_non_finite(rows, *at, names.inputs, 0);
+        throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
+    }
+    for_each_converted_block(samples, passage, names, run_block);
+}
+
+void Autoencoder::encode(const Table& x, MutableMatrixView code) const {
+    check_inputs(x);
+    check_shape(code, x.rows, code_size());
+    run(0, program_.code_op + 1, x, code, kRowNames);
+}
+
+void Autoencoder::decode(const Table& code, MutableMatrixView x) const {
+    check_shape_of(code.rows, code.cols, code_size(),
+                   "columns, but this model's code has " + std::to_string(code_size()), "Z");
+    check_where(code, "Z");
+    check_shape(x, code.rows, n_features_);
+    run(program_.code_op + 1, program_.ops.size(), code, x, {"Z", "", ""});
+}
+
+void Autoencoder::reconstruct(const Table& x, MutableMatrixView y) const {
+    check_inputs(x);
+    check_shape(y, x.rows, n_features_);
+    run(0, program_.ops.size(), x, y, kRowNames);
+}
+
+void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
+                                       std::optional<MutableMatrixView> per_feature, Units units,
+                                       std::int64_t first_row) const {
+    const Samples samples{x, std::nullopt, nullptr};
+    RowNames names = kRowNames;
+    names.first_row = first_row;
+    check_samples(samples, names);
+    check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
+    if (per_feature) check_shape(*per_feature, x.rows, n_features_);
+    const bool in_input_units = units == Units::input && !scaling_.empty();
+    if (in_input_units && program_.loss == Loss::bce) {
+        throw Error(ErrorKind::value, "units must be \"scaled\" with loss=\"bce\"; got \"input\"");
+    }
+    for_each_block(samples, passage(), names, [&](const RowSource& source, std::int64_t first) {
+        const auto part = errors.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(source.rows()));
+        std::optional<MutableMatrixView> elements;
+        if (per_feature) elements = row_range(*per_feature, first, source.rows());
+        if (!in_input_units) return model_->row_errors(source, part, elements, x.memory);
+        math::visit(program_.loss, [&]<class L>(L) {
+            for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+                double sum = 0.0;
+                for (std::int64_t c = 0; c < n_features_; ++c) {
+                    const double d = static_cast<double>(y[c]) - static_cast<double>(target[c]);
+                    float value = 0.0F;
+                    float gradient = 0.0F;
+                    L::evaluate(static_cast<float>(d * scaling_.scale[static_cast<std::size_t>(c)]), 0.0F, value,
+                                gradient);
+                    if (elements) elements->row(r)[c] = value;
+                    sum += static_cast<double>(value);
+                }
+                part[static_cast<std::size_t>(r)] = sum / static_cast<double>(n_features_);
+            });
+        });
+    });
+}
+
+void Autoencoder::anomaly_scores(const Table& x, std::span<double> scores,
+                                 std::optional<MutableMatrixView> per_feature) const {
+    if (calibration_.empty()) {
+        throw Error(ErrorKind::runtime, "the detector is not calibrated: it was not trained since it got its weights");
+    }
+    check_inputs(x);
+    check_shape({nullptr, static_cast<std::int64_t>(scores.size()), 1, 1}, x.rows, 1);
+    if (per_feature) check_shape(*per_feature, x.rows, n_features_);
+    Passage open = passage();
+    open.loss = Loss::mse;  // a difference has no bounds
+    for_each_block({x, std::nullopt, nullptr}, open, kRowNames, [&](const RowSource& source, std::int64_t first) {
+        for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+            float* const elements = per_feature ? per_feature->row(first + r) : nullptr;
+            scores[static_cast<std::size_t>(first + r)] = anomaly_score(calibration_.spread, y, target, elements);
+        });
+    });
+}
+
+void Autoencoder::p_values(const Table& x, std::span<double> p) const {
+    if (!calibration_.empty() && calibration_.held_back.empty()) {
+        throw Error(ErrorKind::value, "p_values needs rows held back in fit: calibration_fraction was 0");
+    }
+    anomaly_scores(x, p, std::nullopt);
+    for (double& value : p) value = p_value(calibration_, value);
+}
+
+void Autoencoder::calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen) {
+    calibration_ = {};
+    SpreadSum spread(n_features_);
+    const std::int64_t most = std::max<std::int64_t>(1, kBlock / n_features_);
+    const auto for_all = [&](auto&& body) {
+        for (std::int64_t first = 0; first < rows.rows(); first += most) {
+            const RowSource source = rows.block(first, std::min(most, rows.rows() - first));
+            for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+                body(static_cast<std::size_t>(first + r), y, target);
+            });
+        }
+    };
+    for_all([&](std::size_t row, const float* y, const float* target) {
+        const float weight = chosen.weights()[row];
+        if (weight > 0.0F) spread.add(y, target, static_cast<double>(weight));
+    });
+    Calibration fresh;
+    fresh.spread = spread.result();
+    if (fresh.empty()) return;  // the reconstruction is beyond float32
+    std::vector<double> scores(static_cast<std::size_t>(rows.rows()));
+    for_all([&](std::size_t row, const float* y, const float* target) {
+        scores[row] = anomaly_score(fresh.spread, y, target, nullptr);
+    });
+    const std::span<const float> weights(all.weights, all.weights != nullptr ? scores.size() : 0);
+    fresh.offset = {weighted_quantile(scores, weights, configuration_.contamination)};
+    for (const std::int64_t row : chosen.held_back()) {
+        const auto at = static_cast<std::size_t>(row);
+        if (weights.empty() || weights[at] > 0.0F) fresh.held_back.push_back(scores[at]);
+    }
+    std::sort(fresh.held_back.begin(), fresh.held_back.end());
+    calibration_ = std::move(fresh);
+}
+
+double Autoencoder::evaluate(const Samples& samples) const {
+    check_samples(samples, kRowNames);
+    const ScaledWeights weighted(samples);
+    RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::blocks);
+    return isthmus::evaluate(*model_, rows);
+}
+
+std::vector<float> Autoencoder::gradients(const Samples& samples) const {
+    check_samples(samples, kRowNames);
+    const ScaledWeights weighted(samples);
+    RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::whole);
+    std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
+    const Totals totals = model_->gradient(rows.block(0, samples.rows()), flat);
+    for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
+    return flat;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/passage.hpp"
+
+#include <algorithm>
+
+#include "core/checks.hpp"
+
+namespace isthmus {
+namespace {
+
+// The rows to convert: a row repeated is converted once.
+std::int64_t distinct_rows(const Table& table, std::span<const std::int64_t> row_numbers) {
+    if (!row_numbers.empty()) return static_cast<std::int64_t>(row_numbers.size());
+    return table.row_bytes == 0 ? 1 : table.rows;
+}
+
+MatrixView fill_there(const Table& table, std::span<const std::int64_t> row_numbers, const std::string& name,
+                      std::int64_t first_row, std::shared_ptr<void>& to) {
+    MatrixView rows = *table.view();
+    if (!row_numbers.empty()) {
+        const auto n = static_cast<std::int64_t>(row_numbers.size());
+        const std::int64_t stride = device_stride(rows.cols);
+        to = table.there->allocate(n * stride * std::int64_t{sizeof(float)});
+        const MutableMatrixView gathered{static_cast<float*>(to.get()), n, rows.cols, stride, Memory::device};
+        table.there->gather(rows, row_numbers, gathered);
+        rows = gathered;
+    }
+    if (auto at = find_non_finite(rows, table.there)) {
+        if (!row_numbers.empty()) at->row = row_numbers[static_cast<std::size_t>(at->row)];
+        refuse_non_finite(table, *at, name, first_row);
+    }
+    return rows;
+}
+
+MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
+                const std::string& name, std::int64_t first_row, std::vector<float>& to,
+                std::shared_ptr<void>& to_there) {
+    if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
+    const std::int64_t rows = distinct_rows(table, row_numbers);
+    to.resize(static_cast<std::size_t>(rows * table.cols));
+    const MutableMatrixView view{to.data(), rows, table.cols, table.cols};
+    const auto at = row_numbers.empty() ? convert(table, 0, scaling, view) : gather(table, row_numbers, scaling, view);
+    if (at) refuse_non_finite(table, *at, name, first_row);
+    return view;
+}
+
+// As many rows as were asked for, when one stands for all of them.
+MatrixView repeated(MatrixView view, std::int64_t rows) {
+    return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0, view.memory};
+}
+
+[[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
+    throw Error(ErrorKind::value, name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) +
+                                      "] is " + table.text(at) + "; loss=\"bce\" needs values in [0, 1]");
+}
+
+}  // namespace
+
+Samples Samples::slice(std::int64_t first, std::int64_t count) const {
+    Samples part(inputs.slice(first, count), std::nullopt, weights ? weights + first : nullptr);
+    if (targets) part.targets = targets->slice(first, count);
+    return part;
+}
+
+std::optional<RowSource> Passage::in_place(const Samples& samples, const RowNames* names) const {
+    if (scaling != nullptr) return std::nullopt;
+    const std::optional<MatrixView> inputs = samples.inputs.view();
+    const std::optional<MatrixView> targets = samples.targets ? samples.targets->view() : std::nullopt;
+    if (!inputs || (samples.targets && !targets)) return std::nullopt;
+    if (names != nullptr) {
+        const MatrixView compared = targets.value_or(*inputs);
+        // What lies within [0, 1] is finite: one pass over the data instead of two.
+        const Table& compared_table = targets ? *samples.targets : samples.inputs;
+        const auto outside = loss == Loss::bce ? find_outside_bce(compared, compared_table.there) : std::nullopt;
+        const bool in_range = loss == Loss::bce && !outside;
+        const auto check = [&](const Table& table, MatrixView view, const char* name) {
+            if (const auto at = find_non_finite(view, table.there))
+                refuse_non_finite(table, *at, name, names->first_row);
+        };
+        if (targets || !in_range) check(samples.inputs, *inputs, names->inputs);
+        if (targets && !in_range) check(*samples.targets, *targets, names->targets);
+        if (outside) {
+            refuse_target(compared_table, *outside, targets ? names->targets : names->inputs, names->first_row);
+        }
+    }
+    return RowSource{*inputs, targets, samples.weights};
+}
+
+RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
+                           Converted& to) const {
+    const std::int64_t rows = row_numbers.empty() ? samples.rows() : static_cast<std::int64_t>(row_numbers.size());
+    const MatrixView inputs =
+        fill(samples.inputs, row_numbers, scaling, names.inputs, names.first_row, to.inputs, to.inputs_there);
+    RowSource source{repeated(inputs, rows), {}, samples.weights};
+    std::optional<MatrixView> targets;
+    if (samples.targets) {
+        targets =
+            fill(*samples.targets, row_numbers, scaling, names.targets, names.first_row, to.targets, to.targets_there);
+    }
+    const Table& compared = samples.targets ? *samples.targets : samples.inputs;
+    const auto outside = loss == Loss::bce ? find_outside_bce(targets.value_or(inputs), compared.there) : std::nullopt;
+    if (outside && !clip_targets) {
+        const auto row = static_cast<std::size_t>(outside->row);
+        const Position at{row_numbers.empty() ? outside->row : row_numbers[row], outside->col};
+        refuse_target(compared, at, targets ? names.targets : names.inputs, names.first_row);
+    }
+    if (outside) {
+        if (!targets) {
+            to.targets = to.inputs;
+            targets = MatrixView{to.targets.data(), inputs.rows, inputs.cols, inputs.stride};
+        }
+        for (float& value : to.targets) value = std::clamp(value, 0.0F, 1.0F);
+    }
+    if (targets) source.targets = repeated(*targets, rows);
+    if (samples.weights != nullptr && !row_numbers.empty()) {
+        to.weights.clear();
+        for (const std::int64_t row : row_numbers) to.weights.push_back(samples.weights[row]);
+        source.weights = to.weights.data();
+    }
+    return source;
+}
+
+}  // namespace isthmus

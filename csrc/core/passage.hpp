@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens to a caller's rows before a device sees them: they are checked, and what a device cannot read as it is,
+// or what is scaled, is converted. Messages name argument, row, column and value as the caller wrote it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/scaling.hpp"
+#include "core/table.hpp"
+#include "device/contract.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+// A caller's rows. `targets`, when given, is what the output is compared with; `weights` has one float a row, or is
+// null.
+struct Samples {
+    Table inputs;
+    std::optional<Table> targets;
+    const float* weights = nullptr;
+
+    Samples() = default;
+    Samples(Table inputs, std::optional<Table> targets, const float* weights)
+        : inputs(inputs), targets(targets), weights(weights) {}
+    Samples(const RowSource& source)  // NOLINT: what a device reads a caller may have
+        : Samples(source.inputs, source.targets ? std::optional<Table>(*source.targets) : std::nullopt,
+                  source.weights) {}
+
+    std::int64_t rows() const { return inputs.rows; }
+    Samples slice(std::int64_t first, std::int64_t count) const;
+};
+
+// What the arguments are called in messages.
+struct RowNames {
+    const char* inputs;
+    const char* targets;
+    const char* weights;
+    std::int64_t first_row = 0;  // the number of the row that the samples begin with
+};
+
+inline constexpr RowNames kRowNames{"X", "y", "sample_weight"};
+
+// Where converted rows lie; `there`, where those of a device were gathered.
+struct Converted {
+    std::vector<float> inputs, targets, weights;
+    std::shared_ptr<void> inputs_there, targets_there;
+};
+
+struct Passage {
+    Loss loss = Loss::mse;             // bce bounds the targets
+    const Scaling* scaling = nullptr;  // null: none
+    bool clip_targets = false;         // bce: to [0, 1], instead of refusing what is not within
+
+    // The rows themselves, where a device can read them all; checked, if `names` are given. Throws Error(value).
+    std::optional<RowSource> in_place(const Samples& samples, const RowNames* names) const;
+    // The rows of these numbers, or all of them when there are none, checked and converted. Rows in a device's memory
+    // stay there; they are not scaled. Throws Error(value).
+    RowSource convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
+                      Converted& to) const;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/row_feed.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+#include <numeric>
+
+namespace isthmus {
+namespace {
+
+// Elements of a stretch, 16 MiB of float32, in whole batches: enough to keep a device busy between two of them.
+constexpr std::int64_t kStretch = std::int64_t{1} << 22;
+
+MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
+    return {rows.row(first), count, rows.cols, rows.stride, rows.memory};
+}
+
+// A copy may take a quarter of the memory: the caller's own rows and other programs want some, too.
+bool is_small(const Table& table) {
+    const double bytes = 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
+    return table.row_bytes == 0 ||
+           bytes <= static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 4;
+}
+
+}  // namespace
+
+RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count) {
+    RowSource part{row_range(source.inputs, first, count), {}, nullptr};
+    if (source.targets) part.targets = row_range(*source.targets, first, count);
+    if (source.weights) part.weights = source.weights + first;
+    part.resident = source.resident;
+    part.resident_row = source.resident_row + first;
+    return part;
+}
+
+RowFeed::RowFeed(const RowSource& source) : samples_(source), source_(source) {}
+
+RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy)
+    : samples_(samples), passage_(passage), names_(names), source_(passage.in_place(samples, &names)) {
+    if (source_ || copy == Copy::blocks) return;
+    if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs))) {
+        try {
+            source_ = passage_.convert(samples_, {}, names, converted_);
+            return;
+        } catch (const std::bad_alloc&) {
+            if (copy == Copy::whole) throw;
+            converted_ = {};
+        }
+    }
+    const std::int64_t most = std::max<std::int64_t>(1, kStretch / samples_.inputs.cols);
+    for (std::int64_t first = 0; first < rows(); first += most) block(first, std::min(most, rows() - first));
+}
+
+void RowFeed::hold(const Model& model) {
+    if (!source_ || source_->resident) return;
+    source_->resident = model.hold(*source_);
+    source_->resident_row = 0;
+    holds_ = true;
+}
+
+void RowFeed::release() {
+    if (holds_) source_->resident = nullptr;
+    holds_ = false;
+}
+
+Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& rule, Reducer* reducer, Stop& stop) {
+    if (source_) return model.train(*source_, range, rule, reducer, stop);
+    const std::int64_t batch = std::max<std::int64_t>(1, range.batch_size);
+    const auto steps_a_stretch =
+        static_cast<std::size_t>(std::max<std::int64_t>(1, kStretch / (samples_.inputs.cols * batch)));
+    Totals totals{range.loss_sum, range.weight_sum, 0, Status::complete};
+    StepRange part = range;
+    for (std::size_t step = 0; step < range.learning_rates.size(); step += steps_a_stretch) {
+        const std::size_t steps = std::min(steps_a_stretch, range.learning_rates.size() - step);
+        const std::size_t begin = step * static_cast<std::size_t>(batch);
+        const auto rows =
+            range.rows.subspan(begin, std::min(steps * static_cast<std::size_t>(batch), range.rows.size() - begin));
+        const RowSource source = gather(rows, converted_);
+        numbers_.resize(rows.size());
+        std::iota(numbers_.begin(), numbers_.end(), std::int64_t{0});
+        part.first_step = range.first_step + static_cast<std::int64_t>(step);
+        part.rows = numbers_;
+        part.learning_rates = range.learning_rates.subspan(step, steps);
+        part.loss_sum = totals.loss_sum;
+        part.weight_sum = totals.weight_sum;
+        const Totals done = model.train(source, part, rule, reducer, stop);
+        totals.loss_sum = done.loss_sum;
+        totals.weight_sum = done.weight_sum;
+        totals.steps_done += done.steps_done;
+        totals.status = done.status;
+        if (done.status != Status::complete) break;
+    }
+    return totals;
+}
+
+RowSource RowFeed::block(std::int64_t first, std::int64_t count) {
+    if (source_) return slice(*source_, first, count);
+    RowNames here = names_;
+    here.first_row += first;
+    return passage_.convert(samples_.slice(first, count), {}, here, converted_);
+}
+
+RowSource RowFeed::gather(std::span<const std::int64_t> row_numbers, Converted& to) const {
+    return passage_.convert(samples_, row_numbers, names_, to);
+}
+
+}  // namespace isthmus

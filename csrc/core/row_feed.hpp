@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// A caller's rows on their way to a device, for as long as a fit goes. What a device can read it reads in place. Other
+// rows are converted once where memory allows; where it does not, as with a mapped file that is larger than memory, a
+// stretch of steps at a time. All three give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/passage.hpp"
+#include "device/contract.hpp"
+
+namespace isthmus {
+
+class RowFeed {
+public:
+    enum class Copy : std::uint8_t {
+        whole,      // all rows at once: std::bad_alloc when there is no room
+        by_size,    // whole where that is a small part of the machine's memory and can be had, else in stretches
+        stretches,  // converted again each time, after all were checked
+        blocks,     // converted and checked as they come: for one pass
+    };
+
+    // Rows that a device can read, checked by nobody.
+    RowFeed(const RowSource& source);  // NOLINT: the trainer takes such rows as they are
+    // Samples and scaling must outlive it. Throws Error(value) for a value that must not reach a device.
+    RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy);
+    RowFeed(const RowFeed&) = delete;
+    RowFeed& operator=(const RowFeed&) = delete;
+
+    std::int64_t rows() const { return samples_.rows(); }
+    float weight(std::int64_t row) const { return samples_.weights ? samples_.weights[row] : 1.0F; }
+    bool has_weights() const { return samples_.weights != nullptr; }
+
+    // Has the device keep the rows, where they are all at hand, until release: nothing stale survives a fit.
+    void hold(const Model& model);
+    void release();
+    // As Model::train on all rows; the range names them by their numbers.
+    Totals train(Model& model, const StepRange& range, const UpdateRule& rule, Reducer* reducer, Stop& stop);
+    // Rows [first, first + count), valid until the next call of train or block.
+    RowSource block(std::int64_t first, std::int64_t count);
+    // The rows of these numbers.
+    RowSource gather(std::span<const std::int64_t> row_numbers, Converted& to) const;
+
+private:
+    Samples samples_;
+    Passage passage_;
+    RowNames names_ = kRowNames;
+    std::optional<RowSource> source_;  // all rows, where they are at hand
+    bool holds_ = false;
+    Converted converted_;  // all of them, or a stretch
+    std::vector<std::int64_t> numbers_;
+};
+
+// Rows [first, first + count).
+RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count);
+
+}  // namespace isthmus

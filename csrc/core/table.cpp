@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/table.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "core/checks.hpp"
+
+namespace isthmus {
+namespace {
+
+template <class Body>
+auto with_type(Number number, Body&& body) {
+    switch (number) {
+        case Number::f32: break;
+        case Number::f64: return body(double{});
+        case Number::i8: return body(std::int8_t{});
+        case Number::i16: return body(std::int16_t{});
+        case Number::i32: return body(std::int32_t{});
+        case Number::i64: return body(std::int64_t{});
+        case Number::u8: return body(std::uint8_t{});
+        case Number::u16: return body(std::uint16_t{});
+        case Number::u32: return body(std::uint32_t{});
+        case Number::u64: return body(std::uint64_t{});
+    }
+    return body(float{});
+}
+
+template <class T>
+T load(const char* at) {  // at any alignment
+    T value;
+    std::memcpy(&value, at, sizeof(T));
+    return value;
+}
+
+const char* address(const Table& table, std::int64_t row) {
+    return static_cast<const char*>(table.data) + row * table.row_bytes;
+}
+
+// out[c] = to(value, c) for the columns of a row; the first loop is the one that compilers turn into vector code.
+template <class T, class Out, class To>
+void for_each_column(const Table& table, const char* row, Out* out, To to) {
+    if (table.col_bytes == static_cast<std::int64_t>(sizeof(T))) {
+        for (std::int64_t c = 0; c < table.cols; ++c) {
+            out[c] = to(load<T>(row + c * static_cast<std::int64_t>(sizeof(T))), c);
+        }
+    } else {
+        for (std::int64_t c = 0; c < table.cols; ++c) out[c] = to(load<T>(row + c * table.col_bytes), c);
+    }
+}
+
+// Beyond the largest float32 it becomes infinite, as IEEE 754 says; a C++ cast leaves that open.
+template <class T>
+float to_float(T value) {
+    static_assert(std::numeric_limits<float>::is_iec559);
+    return static_cast<float>(value);
+}
+
+template <class T>
+void convert_row(const Table& table, std::int64_t row, const Scaling* scaling, float* out) {
+    const char* const from = address(table, row);
+    if (scaling == nullptr) {
+        for_each_column<T>(table, from, out, [](T value, std::int64_t) { return to_float(value); });
+        return;
+    }
+    const double* const shift = scaling->shift.data();
+    const double* const scale = scaling->scale.data();
+    for_each_column<T>(table, from, out, [=](T value, std::int64_t c) {
+        return to_float((static_cast<double>(value) - shift[c]) / scale[c]);
+    });
+}
+
+template <class Row>
+std::optional<Position> convert_rows(const Table& table, Row row_of, const Scaling* scaling, MutableMatrixView out) {
+    return with_type(table.number, [&]<class T>(T) -> std::optional<Position> {
+        for (std::int64_t i = 0; i < out.rows; ++i) {
+            convert_row<T>(table, row_of(i), scaling, out.row(i));
+            const auto at = find_non_finite({out.row(i), 1, out.cols, out.cols});
+            if (at) return Position{row_of(i), at->col};
+        }
+        return std::nullopt;
+    });
+}
+
+}  // namespace
+
+std::optional<MatrixView> Table::view() const {
+    const bool contiguous = cols == 1 || col_bytes == kFloat;
+    const bool aligned = std::bit_cast<std::uintptr_t>(data) % kFloat == 0 && row_bytes % kFloat == 0;
+    if (number != Number::f32 || !contiguous || !aligned) return std::nullopt;
+    return MatrixView{static_cast<const float*>(data), rows, cols, row_bytes / kFloat, memory};
+}
+
+Table Table::slice(std::int64_t first, std::int64_t count) const {
+    Table part = *this;
+    part.data = address(*this, first);
+    part.rows = count;
+    return part;
+}
+
+std::string Table::text(Position at) const {
+    const char* element = address(*this, at.row) + at.col * col_bytes;
+    float brought = 0.0F;
+    if (memory == Memory::device) {
+        there->copy(&brought, element, sizeof(brought));
+        element = reinterpret_cast<const char*>(&brought);
+    }
+    return with_type(number, [&]<class T>(T) -> std::string {
+        const T value = load<T>(element);
+        if constexpr (std::is_floating_point_v<T>) {
+            if (std::isnan(value)) return "nan";  // whatever its sign
+        }
+        char text[32];
+        return {text, std::to_chars(text, text + sizeof(text), value).ptr};
+    });
+}
+
+std::optional<Position> gather(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
+                               MutableMatrixView out) {
+    const auto row_of = [&](std::int64_t i) { return row_numbers[static_cast<std::size_t>(i)]; };
+    return convert_rows(table, row_of, scaling, out);
+}
+
+std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out) {
+    return convert_rows(table, [=](std::int64_t i) { return first + i; }, scaling, out);
+}
+
+void read_row(const Table& table, std::int64_t row, double* out) {
+    with_type(table.number, [&]<class T>(T) {
+        for_each_column<T>(table, address(table, row), out, [](T v, std::int64_t) { return static_cast<double>(v); });
+    });
+}
+
+std::optional<Position> find_non_finite(const Table& table) {
+    std::vector<double> row(static_cast<std::size_t>(table.cols));
+    for (std::int64_t r = 0; r < table.rows; ++r) {
+        read_row(table, r, row.data());
+        const auto at = std::find_if_not(row.begin(), row.end(), [](double value) { return std::isfinite(value); });
+        if (at != row.end()) return Position{r, at - row.begin()};
+    }
+    return std::nullopt;
+}
+
+void refuse_non_finite(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
+    const std::string text = table.text(at);
+    const bool finite = text.find_first_not_of("+-.0123456789e") == std::string::npos;
+    throw Error(ErrorKind::value,
+                name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) + "] is " + text +
+                    (finite ? ", beyond the largest float32, " + to_text(std::numeric_limits<float>::max())
+                            : "; " + name + " must be finite (no NaN, no infinity)"));
+}
+
+}  // namespace isthmus

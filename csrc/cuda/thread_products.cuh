@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one thread does with its tile of a product whose operands are in shared memory: the sums, the activation, the
+// loss, in the order and with the formulas of gemm.cuh, epilogues.cuh and loss.cu.
+#pragma once
+
+#include "cuda/launch.hpp"
+#include "cuda/thread_tiles.hpp"
+#include "cuda/visit.cuh"
+#include "isthmus/types.hpp"
+#include "math/registry.hpp"
+
+namespace isthmus::cuda {
+
+// f(TileOf<rows, columns>{}) for a thread tile.
+template <int kRows_, int kCols_>
+struct TileOf {
+    static constexpr int kRows = kRows_, kCols = kCols_;
+};
+template <class F>
+__device__ __forceinline__ void with_thread_tile(ThreadTile tile, F&& f) {
+    switch (tile) {
+        case ThreadTile::two_rows: return f(TileOf<2, 1>{});
+        case ThreadTile::five_rows: return f(TileOf<5, 1>{});
+        case ThreadTile::four_by_two: return f(TileOf<4, 2>{});
+        default: return f(TileOf<1, 1>{});
+    }
+}
+
+__device__ __forceinline__ void read_four(const float* from, float (&values)[4]) {
+    const float4 four = *reinterpret_cast<const float4*>(from);
+    values[0] = four.x;
+    values[1] = four.y;
+    values[2] = four.z;
+    values[3] = four.w;
+}
+
+// sums[i][j] += sum over k of a(i, k) b(k, j). Rows of a are a_stride apart. kAlongK: column j of b begins at
+// b + j * b_column and is contiguous in k; else its elements are b_row apart.
+template <bool kAlongK, int kRows, int kCols>
+__device__ __forceinline__ void multiply(const float* a, int a_stride, const float* b, int b_column, int b_row,
+                                         int k_quads, float (&sums)[kRows][kCols]) {
+#pragma unroll 2
+    for (int q = 0; q < k_quads; ++q) {
+        float values_a[kRows][4];
+        float values_b[kCols][4];
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) read_four(a + i * a_stride + 4 * q, values_a[i]);
+#pragma unroll
+        for (int j = 0; j < kCols; ++j) {
+            if constexpr (kAlongK) {
+                read_four(b + j * b_column + 4 * q, values_b[j]);
+            } else {
+#pragma unroll
+                for (int k = 0; k < 4; ++k) values_b[j][k] = b[(4 * q + k) * b_row + j * b_column];
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+#pragma unroll
+            for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+                for (int j = 0; j < kCols; ++j) sums[i][j] = math::fma(values_a[i][k], values_b[j][k], sums[i][j]);
+            }
+        }
+    }
+}
+
+// z becomes y = act(z).
+template <int kRows, int kCols>
+__device__ __forceinline__ void activate(Activation activation, float (&z)[kRows][kCols]) {
+    visit_on_device(math::Activations{}, activation, [&](auto act) {
+#pragma unroll
+        for (auto& row : z) {
+#pragma unroll
+            for (float& value : row) value = decltype(act)::forward(value);
+        }
+    });
+}
+
+// z becomes y = act(z), and d the derivative there.
+template <int kRows, int kCols>
+__device__ __forceinline__ void activate(Activation activation, float (&z)[kRows][kCols], float (&d)[kRows][kCols]) {
+    visit_on_device(math::Activations{}, activation, [&](auto act) {
+        using Act = decltype(act);
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+            for (int j = 0; j < kCols; ++j) {
+                const float y = Act::forward(z[i][j]);
+                d[i][j] = Act::derivative(Act::needs_z ? z[i][j] : y);
+                z[i][j] = y;
+            }
+        }
+    });
+}
+
+// y, outputs of a few rows at the columns col, col + apart, ..., becomes each element's loss; d, the derivative of the
+// last activation, becomes dz, 0 beyond `width` columns.
+template <int kRows, int kCols, class WeightOf>
+__device__ __forceinline__ void take_loss(Loss loss, const float* targets, int targets_stride, int width, int row,
+                                          int col, int apart, WeightOf&& weight_of, float (&y)[kRows][kCols],
+                                          float (&d)[kRows][kCols]) {
+    visit_on_device(math::Losses{}, loss, [&](auto which) {
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+            const float scale = weight_of(row + i) / static_cast<float>(width);
+#pragma unroll
+            for (int j = 0; j < kCols; ++j) {
+                const int c = col + j * apart;
+                float value;
+                float gradient;
+                const float target = c < width ? targets[(row + i) * targets_stride + c] : 0.0F;
+                decltype(which)::evaluate(y[i][j], target, value, gradient);
+                y[i][j] = value;
+                d[i][j] = c < width ? gradient * scale * d[i][j] : 0.0F;
+            }
+        }
+    });
+}
+
+}  // namespace isthmus::cuda
