@@ -85,16 +85,17 @@ public:
         for (std::int64_t row = 0; row < of.x.rows; row += of.piece) {
             const std::int64_t rows = std::min(of.piece, of.x.rows - row);
             pack(of.dz, panel, row, rows, packed_);
-            of.products.weight_gradient({.rows = rows,
-                                         .packed = true,
-                                         .dz = packed_,
-                                         .dz_stride = width,
-                                         .dz_rows_stride = 0,
-                                         .panel_width = width,
-                                         .bias = true,
-                                         .accumulate = row > 0,
-                                         .dw = ragged_,
-                                         .dw_stride = width});
+            WeightGradientArgs args{};
+            args.rows = rows;
+            args.packed = true;
+            args.dz = packed_;
+            args.dz_stride = width;
+            args.panel_width = width;
+            args.bias = true;
+            args.accumulate = row > 0;
+            args.dw = ragged_;
+            args.dw_stride = width;
+            of.products.weight_gradient(args);
         }
         std::copy_n(ragged_, outputs, dbias + panel * of.isa.panel);
     }
@@ -148,18 +149,18 @@ private:
             const MutableMatrixView& to = of.is_ragged(p) ? aside : dw;
             if (slice.row == 0) fetch<Use::write>(dw);
             if (of.is_ragged(p) && slice.row > 0) copy_rows(dw, aside, dw.cols);
-            of.products.weight_gradient(
-                {.rows = slice.rows,
-                 .x = columns_,
-                 .packed = true,
-                 .inputs = outputs,
-                 .dz = is_packed ? packed(panels, p) + at * width : of.x.row(slice.row) + column,
-                 .dz_stride = is_packed ? width : of.x.stride,
-                 .dz_rows_stride = 0,
-                 .panel_width = width,
-                 .accumulate = slice.row > 0,
-                 .dw = to.data,
-                 .dw_stride = to.stride});
+            WeightGradientArgs args{};
+            args.rows = slice.rows;
+            args.x = columns_;
+            args.packed = true;
+            args.inputs = outputs;
+            args.dz = is_packed ? packed(panels, p) + at * width : of.x.row(slice.row) + column;
+            args.dz_stride = is_packed ? width : of.x.stride;
+            args.panel_width = width;
+            args.accumulate = slice.row > 0;
+            args.dw = to.data;
+            args.dw_stride = to.stride;
+            of.products.weight_gradient(args);
             if (of.is_ragged(p)) copy_rows(aside, dw, dw.cols);
         }
     }
