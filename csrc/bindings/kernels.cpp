@@ -10,6 +10,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
 #include "core/configuration.hpp"
@@ -39,7 +40,7 @@ CompileOptions options(const std::string& precision, int n_threads) {
 // Runs one kernel without the GIL.
 template <class Kernel>
 auto compute(const std::string& device, Kernel&& kernel) {
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return kernel(device_named(device).kernels());
 }
 
