@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What ThreadSanitizer must find, and what it must not: two members of a team that write one number, with the team's own
-// barrier between them ("clean") or without ("race"). Only worth its name in a build with -fsanitize=thread.
+// What ThreadSanitizer must find, and what it must not: two members of a team that write one number, with the team's
+// own barrier between them ("clean") or without ("race"). Only worth its name in a build with -fsanitize=thread.
 #include <cstdio>
 #include <string_view>
 
