@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/operands.hpp"
 #include "bindings/topics.hpp"
@@ -40,7 +41,7 @@ bool compute(Operands& operands, py::handle device, const std::string& precision
     options.n_threads = operands.threads(n_threads);
     if (!operands.ready()) return false;
     options.precision = parse<Precision>("precision", precision);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     kernel(device_named(name).kernels(), options);
     return true;
 }

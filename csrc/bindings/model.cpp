@@ -16,6 +16,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
 #include "bindings/stop.hpp"
@@ -51,7 +52,7 @@ ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::
                     const std::string& device, int n_threads) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
                                          seed);
 }
@@ -290,19 +291,19 @@ void save(const SharedModel& model, const py::bytes& path, bool training_state) 
 
 ModelPointer load(const py::bytes& path, const std::string& device, int n_threads) {
     const std::string name = path;
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(isthmus::from_bytes(read_file(name), name), Placement(device, n_threads));
 }
 
 ModelPointer deserialise(const py::bytes& data, const std::string& device, int n_threads) {
     const std::string_view view = data;
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(isthmus::from_bytes(view, "bytes"), Placement(device, n_threads));
 }
 
 ModelPointer moved(const SharedModel& model, const std::string& device, int n_threads) {
     StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(std::move(stored), Placement(device, n_threads));
 }
 
@@ -322,7 +323,7 @@ void register_model(py::module_& m) {
         "find_non_finite",
         [](const py::array& rows) {
             const Table view = table(rows);
-            const py::gil_scoped_release nogil;
+            const InCore in_core;
             const auto at = find_non_finite(view);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
         },

@@ -31,6 +31,8 @@ struct Counter {
     T Counters::* member;
     Range<T> range;
 };
+template <class T>  // implied by C++20; clang before 17 does not know it
+Counter(const char*, T Counters::*, Range<T>) -> Counter<T>;
 
 constexpr std::tuple kCounters{
     Counter{"epoch", &Counters::epoch, kEpoch},
