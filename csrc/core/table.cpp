@@ -131,6 +131,14 @@ std::optional<Position> convert(const Table& table, std::int64_t first, const Sc
     return convert_rows(table, [=](std::int64_t i) { return first + i; }, scaling, out);
 }
 
+Table on_host(const Table& table, std::vector<float>& to) {
+    if (table.memory == Memory::host || table.rows == 0) return table;
+    const MatrixView rows = *table.view();
+    to.resize(static_cast<std::size_t>((rows.rows - 1) * rows.stride + rows.cols));
+    table.there->copy(to.data(), rows.data, static_cast<std::int64_t>(to.size() * sizeof(float)));
+    return MatrixView{to.data(), rows.rows, rows.cols, rows.stride};
+}
+
 void read_row(const Table& table, std::int64_t row, double* out) {
     with_type(table.number, [&]<class T>(T) {
         for_each_column<T>(table, address(table, row), out, [](T v, std::int64_t) { return static_cast<double>(v); });

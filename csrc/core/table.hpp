@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/scaling.hpp"
 #include "device/contract.hpp"
@@ -58,6 +59,9 @@ std::optional<Position> convert(const Table& table, std::int64_t first, const Sc
 
 // The first element in row order that is NaN or infinite as it stands.
 std::optional<Position> find_non_finite(const Table& table);
+
+// The table itself, or a copy in `to` of one in the device's memory.
+Table on_host(const Table& table, std::vector<float>& to);
 
 // One row in double, as it is; out has cols values. Of the host alone, as are gather, convert and find_non_finite.
 void read_row(const Table& table, std::int64_t row, double* out);

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,19 @@ def test_a_detector_takes_rows_on_the_gpu(x: NDArray) -> None:
 def test_a_report_is_made_on_the_host(x: NDArray) -> None:
     model = fitted(x)
     assert str(model.report(DlpackArray(x))) == str(model.report(x))
+
+
+def test_a_fit_is_resumed_on_rows_on_the_gpu(x: NDArray, tmp_path: Path) -> None:
+    rows = DlpackArray(x)
+    options: dict[str, Any] = {"random_state": 0, "batch_size": 16, "device": DEVICE}
+    Autoencoder((3,), epochs=2, **options).fit(rows, checkpoint=tmp_path)
+    model = Autoencoder((3,), epochs=4, **options).resume(tmp_path, rows)
+    for mine, theirs in zip(
+        model.get_weights(), Autoencoder((3,), epochs=4, **options).fit(x).get_weights(), strict=True
+    ):
+        assert_same_bits(mine, theirs)
+    with pytest.raises(ValueError, match="X has other values"):
+        Autoencoder((3,), epochs=6, **options).resume(tmp_path, DlpackArray(x + 1))
 
 
 # ---- memory and streams ---------------------------------------------------------------------------------------------
