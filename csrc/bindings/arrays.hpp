@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "bindings/csr_array.hpp"
 #include "bindings/device_array.hpp"
 #include "core/table.hpp"
 #include "isthmus/types.hpp"
@@ -90,8 +91,8 @@ std::span<T> mutable_vector(py::array_t<T, 0>& array, std::int64_t n) {
     return {array.mutable_data(), view.size()};
 }
 
-// Rows of the host, or of the model's own device; results likewise.
-using RowArray = std::variant<py::array, DeviceArrayPointer>;
+// Rows of the host, sparse ones too, or of the model's own device; results likewise.
+using RowArray = std::variant<py::array, DeviceArrayPointer, CsrArrayPointer>;
 using OutArray = std::variant<FloatArray, DeviceArrayPointer>;
 
 inline MutableMatrixView device_matrix(const DeviceArray& array, const std::string& model_device, const char* name) {
@@ -101,6 +102,7 @@ inline MutableMatrixView device_matrix(const DeviceArray& array, const std::stri
 
 inline Table table(const RowArray& array, const std::string& model_device, const char* name) {
     if (const auto* const here = std::get_if<py::array>(&array)) return table(*here);
+    if (const auto* const sparse = std::get_if<CsrArrayPointer>(&array)) return (*sparse)->rows;
     const DeviceArray& there = *std::get<DeviceArrayPointer>(array);
     return {device_matrix(there, model_device, name), &there.memory()};
 }

@@ -278,13 +278,14 @@ using ErrorArray = std::variant<DoubleArray, DeviceArrayPointer>;
 void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorArray errors,
                           std::optional<OutArray> per_feature, bool in_input_units, std::int64_t first_row) {
     const Table in = table(rows, model.device_name(), "X");
-    if (errors.index() != rows.index() || (per_feature && per_feature->index() != rows.index())) {
+    const auto there = [](const auto& array) { return std::holds_alternative<DeviceArrayPointer>(array); };
+    if (there(errors) != there(rows) || (per_feature && there(*per_feature) != there(rows))) {
         throw Error(ErrorKind::type, "errors must be where the rows are");
     }
     const Units units = in_input_units ? Units::input : Units::scaled;
     std::span<double> out;
-    if (const auto* const there = std::get_if<DeviceArrayPointer>(&errors)) {
-        out = device_vector(**there, model.device_name(), "errors");
+    if (const auto* const on_device = std::get_if<DeviceArrayPointer>(&errors)) {
+        out = device_vector(**on_device, model.device_name(), "errors");
     } else {
         out = mutable_vector<double>(std::get<DoubleArray>(errors), in.rows);
     }
@@ -293,17 +294,17 @@ void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorA
     model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, units, first_row); });
 }
 
-void anomaly_scores(const SharedModel& model, const py::array& rows, DoubleArray scores,
+void anomaly_scores(const SharedModel& model, const RowArray& rows, DoubleArray scores,
                     std::optional<FloatArray> per_feature) {
-    const Table in = table(rows);
+    const Table in = table(rows, model.device_name(), "X");
     const std::span<double> out = mutable_vector<double>(scores, in.rows);
     std::optional<MutableMatrixView> elements;
     if (per_feature) elements = mutable_matrix(*per_feature);
     model.read([&](const Autoencoder& core) { core.anomaly_scores(in, out, elements); });
 }
 
-void p_values(const SharedModel& model, const py::array& rows, DoubleArray p) {
-    const Table in = table(rows);
+void p_values(const SharedModel& model, const RowArray& rows, DoubleArray p) {
+    const Table in = table(rows, model.device_name(), "X");
     const std::span<double> out = mutable_vector<double>(p, in.rows);
     model.read([&](const Autoencoder& core) { core.p_values(in, out); });
 }

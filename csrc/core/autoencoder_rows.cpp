@@ -259,7 +259,7 @@ std::vector<float> Autoencoder::gradients(const Samples& samples) const {
     const ScaledWeights weighted(samples);
     RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::whole);
     std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
-    const Totals totals = model_->gradient(rows.block(0, samples.rows()), flat);
+    const Totals totals = model_->gradient(rows.all(), flat);
     for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
     return flat;
 }

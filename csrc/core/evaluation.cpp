@@ -14,12 +14,13 @@ constexpr std::int64_t kBlockRows = 4096;
 }  // namespace
 
 std::optional<double> evaluate_until(const Model& model, RowFeed& rows, Stop& stop) {
-    std::vector<double> errors(static_cast<std::size_t>(std::min(kBlockRows, rows.rows())));
+    const std::int64_t most = rows.block_rows(kBlockRows);
+    std::vector<double> errors(static_cast<std::size_t>(std::min(most, rows.rows())));
     double loss_sum = 0.0;
     double weight_sum = 0.0;
-    for (std::int64_t first = 0; first < rows.rows(); first += kBlockRows) {
+    for (std::int64_t first = 0; first < rows.rows(); first += most) {
         if (stop.requested()) return std::nullopt;
-        const std::int64_t count = std::min(kBlockRows, rows.rows() - first);
+        const std::int64_t count = std::min(most, rows.rows() - first);
         const RowSource part = rows.block(first, count);
         model.row_errors(part, std::span(errors).first(static_cast<std::size_t>(count)), std::nullopt);
         for (std::int64_t i = 0; i < count; ++i) {

@@ -49,6 +49,13 @@ MatrixView repeated(MatrixView view, std::int64_t rows) {
     return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0, view.memory};
 }
 
+const float* weights_of(const Samples& samples, std::span<const std::int64_t> row_numbers, Converted& to) {
+    if (samples.weights == nullptr || row_numbers.empty()) return samples.weights;
+    to.weights.clear();
+    for (const std::int64_t row : row_numbers) to.weights.push_back(samples.weights[row]);
+    return to.weights.data();
+}
+
 [[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
     throw Error(ErrorKind::value, name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) +
                                       "] is " + table.text(at) + "; loss=\"bce\" needs values in [0, 1]");
@@ -86,12 +93,36 @@ std::optional<RowSource> Passage::in_place(const Samples& samples, const RowName
     return RowSource{*inputs, targets, samples.weights};
 }
 
+std::optional<RowSource> Passage::sparse(const Samples& samples, std::span<const std::int64_t> row_numbers,
+                                         const RowNames& names, Converted& to) const {
+    const Table& table = samples.inputs;
+    if (!table.csr || samples.targets || !keeps_zeros(scaling)) return std::nullopt;
+    if (const auto at = to_csr(table, row_numbers, scaling, to.sparse)) {
+        refuse_non_finite(table, *at, names.inputs, names.first_row);
+    }
+    const auto stored = static_cast<std::int64_t>(to.sparse.values.size());
+    const auto outside =
+        loss == Loss::bce ? find_outside_bce({to.sparse.values.data(), 1, stored, stored}) : std::nullopt;
+    if (outside && clip_targets) return std::nullopt;  // what is compared with is not what comes in
+    if (outside) {
+        const auto& offsets = to.sparse.offsets;
+        const auto row = std::upper_bound(offsets.begin(), offsets.end(), outside->col) - offsets.begin() - 1;
+        const Position at{row_numbers.empty() ? row : row_numbers[static_cast<std::size_t>(row)],
+                          to.sparse.columns[static_cast<std::size_t>(outside->col)]};
+        refuse_target(table, at, names.inputs, names.first_row);
+    }
+    const auto rows = static_cast<std::int64_t>(to.sparse.offsets.size()) - 1;
+    RowSource source{{nullptr, rows, table.cols, 0}, {}, weights_of(samples, row_numbers, to)};
+    source.sparse = to.sparse.view();
+    return source;
+}
+
 RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
                            Converted& to) const {
     const std::int64_t rows = row_numbers.empty() ? samples.rows() : static_cast<std::int64_t>(row_numbers.size());
     const MatrixView inputs =
         fill(samples.inputs, row_numbers, scaling, names.inputs, names.first_row, to.inputs, to.inputs_there);
-    RowSource source{repeated(inputs, rows), {}, samples.weights};
+    RowSource source{repeated(inputs, rows), {}, weights_of(samples, row_numbers, to)};
     std::optional<MatrixView> targets;
     if (samples.targets) {
         targets =
@@ -112,11 +143,6 @@ RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t>
         for (float& value : to.targets) value = std::clamp(value, 0.0F, 1.0F);
     }
     if (targets) source.targets = repeated(*targets, rows);
-    if (samples.weights != nullptr && !row_numbers.empty()) {
-        to.weights.clear();
-        for (const std::int64_t row : row_numbers) to.weights.push_back(samples.weights[row]);
-        source.weights = to.weights.data();
-    }
     return source;
 }
 

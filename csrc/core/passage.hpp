@@ -48,6 +48,7 @@ inline constexpr RowNames kRowNames{"X", "y", "sample_weight"};
 // Where converted rows lie; `there`, where those of a device were gathered.
 struct Converted {
     std::vector<float> inputs, targets, weights;
+    CsrRows sparse;
     std::shared_ptr<void> inputs_there, targets_there;
 };
 
@@ -58,6 +59,10 @@ struct Passage {
 
     // The rows themselves, where a device can read them all; checked, if `names` are given. Throws Error(value).
     std::optional<RowSource> in_place(const Samples& samples, const RowNames* names) const;
+    // The rows of these numbers, or all of them when there are none, as sparse rows, checked: where they are sparse and
+    // what becomes of them leaves zeros 0. Throws Error(value).
+    std::optional<RowSource> sparse(const Samples& samples, std::span<const std::int64_t> row_numbers,
+                                    const RowNames& names, Converted& to) const;
     // The rows of these numbers, or all of them when there are none, checked and converted. Rows in a device's memory
     // stay there; they are not scaled. Throws Error(value).
     RowSource convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,

@@ -39,6 +39,7 @@ RowFeed::RowFeed(const RowSource& source) : samples_(source), source_(source) {}
 RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy)
     : samples_(samples), passage_(passage), names_(names), source_(passage.in_place(samples, &names)) {
     if (source_ || copy == Copy::blocks) return;
+    if ((source_ = passage_.sparse(samples_, {}, names, converted_))) return;
     if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs))) {
         try {
             source_ = passage_.convert(samples_, {}, names, converted_);
@@ -94,7 +95,19 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
     return totals;
 }
 
+std::int64_t RowFeed::block_rows(std::int64_t most) const {
+    if (source_ && !source_->sparse) return most;
+    return std::clamp<std::int64_t>(kStretch / samples_.inputs.cols, 1, most);
+}
+
 RowSource RowFeed::block(std::int64_t first, std::int64_t count) {
+    if (source_ && source_->sparse) {
+        const std::int64_t cols = source_->inputs.cols;
+        converted_.inputs.resize(static_cast<std::size_t>(count * cols));
+        const MutableMatrixView rows{converted_.inputs.data(), count, cols, cols};
+        make_dense(*source_->sparse, first, rows);
+        return {rows, {}, source_->weights ? source_->weights + first : nullptr};
+    }
     if (source_) return slice(*source_, first, count);
     RowNames here = names_;
     here.first_row += first;
@@ -102,6 +115,7 @@ RowSource RowFeed::block(std::int64_t first, std::int64_t count) {
 }
 
 RowSource RowFeed::gather(std::span<const std::int64_t> row_numbers, Converted& to) const {
+    if (source_ && source_->sparse) return *passage_.sparse(samples_, row_numbers, names_, to);
     return passage_.convert(samples_, row_numbers, names_, to);
 }
 

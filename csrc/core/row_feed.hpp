@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A caller's rows on their way to a device, for as long as a fit goes. What a device can read it reads in place. Other
+// A caller's rows on their way to a device, for as long as a fit goes. What a device can read it reads in place; sparse
+// rows stay sparse, and get their zeros in a block or on the device a batch at a time. Other
 // rows are converted once where memory allows; where it does not, as with a mapped file that is larger than memory, a
 // stretch of steps at a time. All three give the same bits.
 #pragma once
@@ -39,7 +40,11 @@ public:
     void release();
     // As Model::train on all rows; the range names them by their numbers.
     Totals train(Model& model, const StepRange& range, const UpdateRule& rule, Reducer* reducer, Stop& stop);
-    // Rows [first, first + count), valid until the next call of train or block.
+    // All rows, where they are at hand.
+    const RowSource& all() const { return *source_; }
+    // The most rows, up to a number, that `block` had better be asked for: it may have to convert them.
+    std::int64_t block_rows(std::int64_t most) const;
+    // Rows [first, first + count), with their zeros where they are sparse, valid until the next call of train or block.
     RowSource block(std::int64_t first, std::int64_t count);
     // The rows of these numbers.
     RowSource gather(std::span<const std::int64_t> row_numbers, Converted& to) const;

@@ -118,7 +118,10 @@ Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::i
         }
         statistics.add(block, block_weights);
     }
-    return statistics.result(kind, name);
+    Scaling scaling = statistics.result(kind, name);
+    // Sparse rows stay sparse: they are only divided.
+    if (table.csr && kind == ScalingKind::standard) std::ranges::fill(scaling.shift, 0.0);
+    return scaling;
 }
 
 void unscale(const Scaling& scaling, MutableMatrixView rows) {

@@ -29,7 +29,7 @@ struct Scaling {
 
 // standard: mean and standard deviation (that of the rows themselves: divided by the sum of weights). minmax: the
 // smallest value and the range of the rows with a weight above 0. Of the rows named by number, or of all when there are
-// none; weights has one float a row of the table, or is null.
+// none; weights has one float a row of the table, or is null. A sparse table's standard shifts are 0.
 // Throws Error(value) for NaN and infinity, and for a column whose spread float64 cannot hold.
 Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::int64_t> row_numbers,
                     const float* weights, const std::string& name);

@@ -11,26 +11,11 @@
 #include <vector>
 
 #include "core/checks.hpp"
+#include "core/numbers.hpp"
+#include "core/stored_entries.hpp"
 
 namespace isthmus {
 namespace {
-
-template <class Body>
-auto with_type(Number number, Body&& body) {
-    switch (number) {
-        case Number::f32: break;
-        case Number::f64: return body(double{});
-        case Number::i8: return body(std::int8_t{});
-        case Number::i16: return body(std::int16_t{});
-        case Number::i32: return body(std::int32_t{});
-        case Number::i64: return body(std::int64_t{});
-        case Number::u8: return body(std::uint8_t{});
-        case Number::u16: return body(std::uint16_t{});
-        case Number::u32: return body(std::uint32_t{});
-        case Number::u64: return body(std::uint64_t{});
-    }
-    return body(float{});
-}
 
 template <class T>
 T load(const char* at) {  // at any alignment
@@ -55,13 +40,6 @@ void for_each_column(const Table& table, const char* row, Out* out, To to) {
     }
 }
 
-// Beyond the largest float32 it becomes infinite, as IEEE 754 says; a C++ cast leaves that open.
-template <class T>
-float to_float(T value) {
-    static_assert(std::numeric_limits<float>::is_iec559);
-    return static_cast<float>(value);
-}
-
 template <class T>
 void convert_row(const Table& table, std::int64_t row, const Scaling* scaling, float* out) {
     const char* const from = address(table, row);
@@ -71,16 +49,49 @@ void convert_row(const Table& table, std::int64_t row, const Scaling* scaling, f
     }
     const double* const shift = scaling->shift.data();
     const double* const scale = scaling->scale.data();
-    for_each_column<T>(table, from, out, [=](T value, std::int64_t c) {
-        return to_float((static_cast<double>(value) - shift[c]) / scale[c]);
-    });
+    for_each_column<T>(table, from, out, [=](T value, std::int64_t c) { return to_float(value, shift, scale, c); });
 }
+
+// Rows of a sparse table with their zeros, which a scaling may make something else.
+template <class T>
+class DenseRows {
+public:
+    DenseRows(const Table& table, const Scaling* scaling) : entries_(table), scaling_(scaling) {
+        if (keeps_zeros(scaling)) return;
+        for (std::int64_t c = 0; c < table.cols; ++c) {
+            zeros_.push_back(to_float(T{0}, scaling->shift.data(), scaling->scale.data(), c));
+        }
+    }
+
+    void convert(std::int64_t row, std::int64_t cols, float* out) {
+        if (zeros_.empty()) {
+            std::fill_n(out, cols, 0.0F);
+        } else {
+            std::copy_n(zeros_.data(), cols, out);
+        }
+        entries_.for_each(row, [&](std::int64_t column, T value) {
+            out[column] = scaling_ == nullptr ? to_float(value)
+                                              : to_float(value, scaling_->shift.data(), scaling_->scale.data(), column);
+        });
+    }
+
+private:
+    StoredEntries<T> entries_;
+    const Scaling* scaling_;
+    std::vector<float> zeros_;
+};
 
 template <class Row>
 std::optional<Position> convert_rows(const Table& table, Row row_of, const Scaling* scaling, MutableMatrixView out) {
     return with_type(table.number, [&]<class T>(T) -> std::optional<Position> {
+        std::optional<DenseRows<T>> sparse;
+        if (table.csr) sparse.emplace(table, scaling);
         for (std::int64_t i = 0; i < out.rows; ++i) {
-            convert_row<T>(table, row_of(i), scaling, out.row(i));
+            if (sparse) {
+                sparse->convert(row_of(i), out.cols, out.row(i));
+            } else {
+                convert_row<T>(table, row_of(i), scaling, out.row(i));
+            }
             const auto at = find_non_finite({out.row(i), 1, out.cols, out.cols});
             if (at) return Position{row_of(i), at->col};
         }
@@ -91,6 +102,7 @@ std::optional<Position> convert_rows(const Table& table, Row row_of, const Scali
 }  // namespace
 
 std::optional<MatrixView> Table::view() const {
+    if (csr) return std::nullopt;
     const bool contiguous = cols == 1 || col_bytes == kFloat;
     const bool aligned = std::bit_cast<std::uintptr_t>(data) % kFloat == 0 && row_bytes % kFloat == 0;
     if (number != Number::f32 || !contiguous || !aligned) return std::nullopt;
@@ -99,20 +111,31 @@ std::optional<MatrixView> Table::view() const {
 
 Table Table::slice(std::int64_t first, std::int64_t count) const {
     Table part = *this;
-    part.data = address(*this, first);
     part.rows = count;
+    if (csr) {
+        part.csr->offsets = static_cast<const char*>(csr->offsets) + first * (csr->wide ? 8 : 4);
+    } else {
+        part.data = address(*this, first);
+    }
     return part;
 }
 
 std::string Table::text(Position at) const {
-    const char* element = address(*this, at.row) + at.col * col_bytes;
+    const char* element = csr ? nullptr : address(*this, at.row) + at.col * col_bytes;
     float brought = 0.0F;
     if (memory == Memory::device) {
         there->copy(&brought, element, sizeof(brought));
         element = reinterpret_cast<const char*>(&brought);
     }
     return with_type(number, [&]<class T>(T) -> std::string {
-        const T value = load<T>(element);
+        T value{};
+        if (csr) {
+            StoredEntries<T>(*this).for_each(at.row, [&](std::int64_t column, T entry) {
+                if (column == at.col) value = entry;
+            });
+        } else {
+            value = load<T>(element);
+        }
         if constexpr (std::is_floating_point_v<T>) {
             if (std::isnan(value)) return "nan";  // whatever its sign
         }
@@ -141,6 +164,11 @@ Table on_host(const Table& table, std::vector<float>& to) {
 
 void read_row(const Table& table, std::int64_t row, double* out) {
     with_type(table.number, [&]<class T>(T) {
+        if (table.csr) {
+            std::fill_n(out, table.cols, 0.0);
+            return StoredEntries<T>(table).for_each(
+                row, [&](std::int64_t column, T value) { out[column] = static_cast<double>(value); });
+        }
         for_each_column<T>(table, address(table, row), out, [](T v, std::int64_t) { return static_cast<double>(v); });
     });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of numbers as a caller has them: any type of number, any strides, any alignment. A device reads float32 whose
-// rows are contiguous; what is that already is read in place, all else is converted on its way there, a block at a
-// time, and scaled in double before it is rounded: 1e9 + 0.25 keeps its quarter.
+// Rows of numbers as a caller has them: any type of number, any strides, any alignment, or sparse. A device reads
+// float32 whose rows are contiguous; what is that already is read in place, all else is converted on its way there, a
+// block at a time, and scaled in double before it is rounded: 1e9 + 0.25 keeps its quarter.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/csr.hpp"
 #include "core/scaling.hpp"
 #include "device/contract.hpp"
 #include "isthmus/types.hpp"
@@ -26,6 +27,7 @@ struct Table {
     std::int64_t cols = 0;
     std::int64_t row_bytes = 0;  // from one row to the next; 0: one row repeated
     std::int64_t col_bytes = 0;
+    std::optional<CsrIndex> csr;  // then data holds the entries, and the strides say nothing
     Memory memory = Memory::host;
     const DeviceMemory* there = nullptr;  // what looks at values of Memory::device
 
@@ -39,7 +41,7 @@ struct Table {
         this->there = there;
     }
 
-    // The rows themselves, where a device can read them.
+    // The rows themselves, where a device can read them as they are.
     std::optional<MatrixView> view() const;
     // Rows [first, first + count).
     Table slice(std::int64_t first, std::int64_t count) const;

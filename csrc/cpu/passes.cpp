@@ -9,13 +9,25 @@ namespace isthmus::cpu {
 namespace {
 
 void gather(const Network& network, const RowSource& source, std::span<const std::int64_t> rows, const Noise& noise,
-            std::int64_t begin, std::int64_t end, Workspace& work) {
+            std::int64_t begin, std::int64_t end, std::vector<float>& clean, Workspace& work) {
     const std::int64_t n_features = network.n_features();
     const std::int64_t stride = network.layers().front().in_stride;
     const MatrixView inputs = source.inputs;
     const MatrixView targets = source.targets ? *source.targets : inputs;
     const auto width = static_cast<float>(n_features);
-    for (std::int64_t r = begin; r < end; ++r) {
+    if (source.sparse) {
+        // What is compared with has to stay as it is when the input is corrupted.
+        const bool apart = noise.amount != 0.0F;
+        if (apart) clean.resize(static_cast<std::size_t>((end - begin) * stride));
+        float* const dense = apart ? clean.data() : work.x + begin * stride;
+        for (std::int64_t r = begin; r < end; ++r) {
+            const auto i = static_cast<std::size_t>(r);
+            float* const row = dense + (r - begin) * stride;
+            source.sparse->write_row(rows[i], n_features, row);
+            work.inputs[i] = work.targets[i] = row;
+        }
+    }
+    for (std::int64_t r = begin; r < end && !source.sparse; ++r) {
         const auto i = static_cast<std::size_t>(r);
         work.inputs[i] = inputs.row(rows[i]);
         work.targets[i] = targets.row(rows[i]);
@@ -28,7 +40,9 @@ void gather(const Network& network, const RowSource& source, std::span<const std
             work.scales[i] = source.weights[rows[i]] / width;
         }
     }
-    network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
+    const bool in_place = source.sparse && noise.amount == 0.0F;
+    if (!in_place)
+        network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
     if (noise.amount != 0.0F) {
         for (std::int64_t r = begin; r < end; ++r) {
             network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
@@ -101,7 +115,9 @@ void backward(const Network& network, const float* copies, std::int64_t row, std
 }
 
 // Data that does not fit L2 comes from L3 or memory, a row here and a row there.
-bool rows_are_far(const RowSource& source) { return source.inputs.rows * source.inputs.cols > kWordsInL2; }
+bool rows_are_far(const RowSource& source) {
+    return !source.sparse && source.inputs.rows * source.inputs.cols > kWordsInL2;
+}
 
 }  // namespace
 
@@ -113,7 +129,7 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
     std::vector<Stretch>& stretches = work.scratch[static_cast<std::size_t>(me.id)].ahead;
     const bool far = rows_are_far(source);
     for_each_row_block(network, me.begin(n), end, [&](std::int64_t first, std::int64_t last) {
-        gather(network, source, rows, noise, first, last, work);
+        gather(network, source, rows, noise, first, last, work.scratch[static_cast<std::size_t>(me.id)].clean, work);
         Ahead ahead{};
         if (far) {
             // The block after this one; after the last, the first of the next batch.

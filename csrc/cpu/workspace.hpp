@@ -38,6 +38,7 @@ struct Workspace {
         float* columns = nullptr;
         float* panel = nullptr;
         std::vector<Stretch> ahead;
+        std::vector<float> clean;  // sparse rows of a block as they were before they were corrupted
     };
 
     Workspace(const Network& network, std::int64_t rows, int threads)

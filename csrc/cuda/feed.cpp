@@ -2,7 +2,9 @@
 #include "cuda/feed.hpp"
 
 #include <algorithm>
+#include <cstring>
 
+#include "cuda/densify.hpp"
 #include "cuda/memory.hpp"
 
 namespace isthmus::cuda {
@@ -90,11 +92,54 @@ StreamedFeed::StreamedFeed(const RowSource& source, std::span<const std::int64_t
         HeldRows::bytes({{nullptr, piece, source.inputs.cols, 0}, source.targets, source.weights});
     for (Slot& slot : slots_) {
         slot.rows = DeviceArray<float>(bytes / std::int64_t{sizeof(float)});
-        slot.numbers = DeviceArray<std::int64_t>(piece);
+        slot.numbers = DeviceArray<std::int64_t>(source.sparse ? 2 * piece + 1 : piece);
     }
 }
 
+BatchRows StreamedFeed::next_sparse(std::int64_t count) {
+    const CsrView& rows = *source_.sparse;
+    const auto numbers_here = left_.first(static_cast<std::size_t>(count));
+    std::int64_t stored = 0;
+    for (const std::int64_t number : numbers_here) stored += rows.offsets[number + 1] - rows.offsets[number];
+    const std::int64_t size = 2 * stored + (source_.weights ? count : 0);
+
+    // Values, columns and weights in one copy; row numbers and offsets in another.
+    Slot& slot = slots_[next_];
+    float* const packed = pinned_rows_.take(size);
+    auto* const columns = reinterpret_cast<std::int32_t*>(packed + stored);
+    std::int64_t* const numbers = pinned_numbers_.take(2 * count + 1);
+    std::int64_t* const offsets = numbers + count;
+    offsets[0] = 0;
+    for (std::int64_t r = 0; r < count; ++r) {
+        const std::int64_t number = numbers[r] = numbers_here[static_cast<std::size_t>(r)];
+        const std::int64_t begin = rows.offsets[number];
+        const std::int64_t n = rows.offsets[number + 1] - begin;
+        std::copy_n(rows.values + begin, n, packed + offsets[r]);
+        std::memcpy(columns + offsets[r], rows.columns + begin, static_cast<std::size_t>(n) * sizeof(std::int32_t));
+        offsets[r + 1] = offsets[r] + n;
+        if (source_.weights) packed[2 * stored + r] = source_.weights[number];
+    }
+    left_ = left_.subspan(static_cast<std::size_t>(count));
+    slot.released.hold_back(copies_);
+    slot.stored.grow(size);
+    pinned_rows_.copy(slot.stored.data(), size, copies_);
+    pinned_numbers_.copy(slot.numbers.data(), 2 * count + 1, copies_);
+    slot.copied.record(copies_);
+    slot.copied.hold_back(stream_);
+
+    BatchRows result;
+    result.inputs = result.targets = slot.rows.data();
+    result.stride = row_stride(source_.inputs.cols);
+    result.weights = source_.weights ? slot.stored.data() + 2 * stored : nullptr;
+    result.numbers = slot.numbers.data();
+    densify({slot.numbers.data() + count, reinterpret_cast<const std::int32_t*>(slot.stored.data() + stored),
+             slot.stored.data(), count, slot.rows.data(), result.stride},
+            stream_);
+    return result;
+}
+
 BatchRows StreamedFeed::next(std::int64_t count) {
+    if (source_.sparse) return next_sparse(count);
     const std::int64_t stride = row_stride(source_.inputs.cols);
     const std::int64_t inputs = count * stride;
     const std::int64_t targets = source_.targets ? inputs : 0;

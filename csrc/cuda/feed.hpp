@@ -72,7 +72,8 @@ private:
     std::int64_t begin_ = 0, end_ = 0;  // of numbers_: what is on the device
 };
 
-// From the host: a piece is copied while the one before it is computed on.
+// From the host: a piece is copied while the one before it is computed on. Of sparse rows what is stored is copied, and
+// they get their zeros on the device.
 class StreamedFeed final : public Feed {
 public:
     // piece: the most rows that next is asked for.
@@ -82,9 +83,12 @@ public:
     void release() override;
 
 private:
+    BatchRows next_sparse(std::int64_t count);
+
     struct Slot {
         DeviceArray<float> rows;
-        DeviceArray<std::int64_t> numbers;
+        DeviceArray<float> stored;          // entries of sparse rows: values, columns, and the weights
+        DeviceArray<std::int64_t> numbers;  // and, of sparse rows, offsets
         Event copied, released;
     };
 

@@ -98,6 +98,7 @@ void CudaModel::rollback() {
 }
 
 std::shared_ptr<const void> CudaModel::hold(const RowSource& source) const {
+    if (source.sparse) return nullptr;  // a batch at a time
     const OnDevice device(ordinal_);
     const std::lock_guard lock(holding_);
     if (on_device(source)) {

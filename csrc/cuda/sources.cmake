@@ -3,6 +3,7 @@
 set(ISTHMUS_CUDA_SOURCES
   activation.cu
   buffer.cpp
+  densify.cu
   device.cpp
   elements.cu
   device_limits.cpp

@@ -11,6 +11,7 @@
 // where e_i is a row's error: the mean of its loss over its features.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -79,6 +80,20 @@ struct UpdateRule {
 
 // ---- rows -----------------------------------------------------------------------------------------------------
 
+// Sparse rows in CSR: of row r the columns are columns[offsets[r]] up to columns[offsets[r + 1]], ascending, each once;
+// what is not there is 0.
+struct CsrView {
+    const std::int64_t* offsets = nullptr;
+    const std::int32_t* columns = nullptr;
+    const float* values = nullptr;
+
+    // Row r with its zeros.
+    void write_row(std::int64_t r, std::int64_t cols, float* to) const {
+        std::fill_n(to, cols, 0.0F);
+        for (std::int64_t i = offsets[r]; i < offsets[r + 1]; ++i) to[columns[i]] = values[i];
+    }
+};
+
 // A row source is looked up by row number. `inputs` may have any row stride. `targets`, when given, is what the
 // output is compared with (same shape); otherwise the clean input is. `weights`, when given, has one float a row.
 //
@@ -89,6 +104,9 @@ struct RowSource {
     MatrixView inputs;
     std::optional<MatrixView> targets;
     const float* weights = nullptr;
+    // For training alone, without targets: the rows, of which `inputs` then says the shape alone. A device gives them
+    // their zeros a batch at a time.
+    std::optional<CsrView> sparse = std::nullopt;
     std::shared_ptr<const void> resident = nullptr;
     std::int64_t resident_row = 0;
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _core, _device_arrays, _frames
+from isthmus import _core, _device_arrays, _frames, _sparse
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -32,18 +32,21 @@ _BLOCK = 1 << 20
 
 def matrix(X: object, name: str = "X") -> Any:
     """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in: NumPy's, or
-    a `DeviceArray` for one on a GPU.
+    a `DeviceArray` for one on a GPU, a `CsrArray` for a sparse one.
 
     Raises
     ------
     TypeError
-        For None, sparse matrices, dates and structured arrays.
+        For None, dates and structured arrays.
     ValueError
         For another number of dimensions, rows of different lengths, strings, complex numbers, masked values, and
         arrays without rows or columns.
     """
-    there = _device_arrays.take(X, name)
-    array: Any = _array(X, name, "a 2-D array (rows, features)") if there is None else there
+    array: Any = _device_arrays.take(X, name)
+    if array is None:
+        array = _sparse.take(X, name)
+    if array is None:
+        array = _array(X, name, "a 2-D array (rows, features)")
     if array.ndim == 1:
         raise ValueError(
             f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
@@ -59,7 +62,7 @@ def matrix(X: object, name: str = "X") -> Any:
 
 def _array(X: object, name: str, wanted: str) -> NDArray[Any]:
     if hasattr(X, "tocsr"):
-        raise TypeError(f"{name} is a sparse {type(X).__name__}; a dense array is needed: pass {name}.toarray()")
+        raise TypeError(f"{name} is a sparse {type(X).__name__}; {wanted} is needed: pass {name}.toarray()")
     if X is None or isinstance(X, (str, bytes, dict, set)):
         raise TypeError(f"{name} must be {wanted}; got {'None' if X is None else type(X).__name__}")
     masked = sys.modules.get("numpy.ma")
@@ -121,7 +124,7 @@ def readable(array: Any, name: str = "X", first_row: int = 0) -> Any:
         if at is not None:
             raise ValueError(f"{_element(name, *at)} is {_why_not_finite(array.item(*at), name)}")
         return rows
-    if _core.reads(array):
+    if isinstance(array, _core.CsrArray) or _core.reads(array):
         return array
     if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
         return np.broadcast_to(readable(array[:1], name, first_row), array.shape)
@@ -137,14 +140,15 @@ def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[sl
     if isinstance(array, _core.DeviceArray):
         yield slice(None), readable(array, name)
         return
-    if whole and _core.reads(array):
+    sparse = isinstance(array, _core.CsrArray)
+    if whole and (sparse or _core.reads(array)):
         yield slice(None), array
         return
     n, width = array.shape
     step = max(1, _BLOCK // width)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
-        yield rows, readable(array[rows], name, first)
+        yield rows, array.slice(first, rows.stop - first) if sparse else readable(array[rows], name, first)
 
 
 def passes(array: NDArray[Any]) -> bool:

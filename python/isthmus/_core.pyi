@@ -9,7 +9,29 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+__all__: list[str] = ['CsrArray', 'DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+class CsrArray:
+    """
+    Sparse rows in CSR, checked, where they are.
+    """
+    def __init__(self, indptr: numpy.ndarray, indices: numpy.ndarray, data: numpy.ndarray, rows: typing.SupportsInt | typing.SupportsIndex, cols: typing.SupportsInt | typing.SupportsIndex, name: str) -> None:
+        """
+        ValueError that names what is wrong with the three arrays, and where.
+        """
+    def __len__(self) -> int:
+        ...
+    def slice(self, first: typing.SupportsInt | typing.SupportsIndex, count: typing.SupportsInt | typing.SupportsIndex) -> CsrArray:
+        ...
+    def to_dense(self, numbers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        The rows of these numbers with their zeros, float64.
+        """
+    @property
+    def ndim(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple[int, int]:
+        ...
 class DeviceArray:
     """
     An array in the memory of a GPU, for DLPack and __cuda_array_interface__.
@@ -74,45 +96,45 @@ class Model:
         """
     def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, on: str = '') -> None:
         ...
-    def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def anomaly_scores(self, rows: numpy.ndarray | DeviceArray | CsrArray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
     def configure(self, parameters: dict[str, typing.Any]) -> None:
         """
         New training parameters; ValueError when the network would change.
         """
-    def decode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def decode(self, rows: numpy.ndarray | DeviceArray | CsrArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def encode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def encode(self, rows: numpy.ndarray | DeviceArray | CsrArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
-    def evaluate(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    def evaluate(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | None, validation_targets: numpy.ndarray | DeviceArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, resumed_with: dict[str, typing.Any] | None) -> None:
+    def fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | CsrArray | None, validation_targets: numpy.ndarray | DeviceArray | CsrArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, resumed_with: dict[str, typing.Any] | None) -> None:
         """
         resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
         """
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
-    def gradients(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+    def gradients(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def moved(self, device: str, n_threads: int) -> Model:
         """
         A copy on another device or number of threads.
         """
-    def p_values(self, rows: numpy.ndarray, p: numpy.typing.NDArray[numpy.float64]) -> None:
+    def p_values(self, rows: numpy.ndarray | DeviceArray | CsrArray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def partial_fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def partial_fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
-    def reconstruct(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
+    def reconstruct(self, rows: numpy.ndarray | DeviceArray | CsrArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def reconstruction_error(self, rows: numpy.ndarray | DeviceArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, in_input_units: bool, first_row: int) -> None:
+    def reconstruction_error(self, rows: numpy.ndarray | DeviceArray | CsrArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, in_input_units: bool, first_row: int) -> None:
         """
         first_row is the number of the first of these rows, for messages.
         """

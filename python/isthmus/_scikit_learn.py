@@ -127,5 +127,5 @@ class Transformer(Fitted):
             estimator_type="transformer",
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=["float32"]),
-            input_tags=InputTags(),
+            input_tags=InputTags(sparse=True),
         )

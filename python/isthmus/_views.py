@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _coercion, _device_arrays
+from isthmus import _coercion, _device_arrays, _sparse
 from isthmus._scikit_learn import Transformer
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Views(Transformer):
         if n < 1:
             raise ValueError(f"n must be at least 1; got {n}")
         core = self._ready()
-        rows = _coercion.readable(_device_arrays.on_host(self._rows(X, core))[:n])
+        rows = _coercion.readable(_sparse.dense_rows(_device_arrays.on_host(self._rows(X, core)), slice(n)))
         image = _plots.image_shape(shape, core.n_features)
         return _plots.reconstructions(rows, self._run(core.reconstruct, rows, "X", core.n_features), image, ax)
 
@@ -140,7 +140,7 @@ class Views(Transformer):
             raise ValueError(f"X must have at least 2 rows for a report; got {len(array)}")
         errors = self._errors(core, array)
         scores = self._scores(core, array)
-        x = _coercion.readable(array[_principal.sample(*array.shape)])
+        x = _coercion.readable(_sparse.dense_rows(array, _principal.sample(*array.shape)))
         elements = np.empty(x.shape, np.float32)
         core.reconstruction_error(x, np.empty(len(x), np.float64), elements, False, 0)
         seen = _report.Seen(

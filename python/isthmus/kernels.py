@@ -342,7 +342,8 @@ def _done(result: T | None) -> T:
 def _matrix(array: ArrayLike, name: str) -> Float32:
     matrix = _coercion.matrix(array, name)
     if not isinstance(matrix, np.ndarray):
-        raise TypeError(f"{name} is on {matrix.device}; isthmus.kernels takes arrays of the host")
+        what = f"on {matrix.device}" if isinstance(matrix, _core.DeviceArray) else "sparse"
+        raise TypeError(f"{name} is {what}; isthmus.kernels takes dense arrays of the host")
     return _coercion.float32(matrix, name)
 
 

@@ -363,7 +363,7 @@ def test_a_gpu_that_is_not_there(x: NDArray) -> None:
 
 
 def test_single_kernels_take_arrays_of_the_host(x: NDArray) -> None:
-    with pytest.raises(TypeError, match=r"z is on cuda:0; isthmus\.kernels takes arrays of the host"):
+    with pytest.raises(TypeError, match=r"z is on cuda:0; isthmus\.kernels takes dense arrays of the host"):
         kernels.activation_forward(DlpackArray(x), "relu")
 
 
