@@ -121,7 +121,7 @@ void take_over(int file, const struct stat& old, const std::string& path) {
 
 }  // namespace
 
-void write_atomically(const std::string& path, std::string_view bytes) {
+void write_atomically(const std::string& path, std::string_view bytes, std::string_view temporary_start) {
     if (path.find('\0') != std::string::npos) fail("open", path, EINVAL);
     const std::filesystem::path target = follow_links(path);
     const std::string name = target.filename().string();
@@ -139,7 +139,8 @@ void write_atomically(const std::string& path, std::string_view bytes) {
     std::string temporary_name;
     int descriptor = -1;
     for (int i = 0; descriptor < 0 && i < kMaxTemporaryNames; ++i) {
-        temporary_name = ".isthmus-" + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
+        temporary_name = temporary_start;
+        temporary_name += std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
         descriptor = retry_interrupted([&] {
             return ::openat(folder.get(), temporary_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         });

@@ -68,6 +68,9 @@ inline StoredModel small_model(bool training) {
         state.loss_sum = 1.0 / 3.0;
         state.weight_sum = 3.0;
         state.seconds = 0.1;
+        state.fit_first_epoch = 1;
+        state.fit_first_step = 2;
+        state.fit_last_epoch = 9;
         state.plateau_factor = 0.25;
         state.best_wait = 1;
         state.tensors.m = filled(layout, 1.0F, -0.5F);
@@ -100,6 +103,8 @@ inline void check_equal(const StoredModel& a, const StoredModel& b) {
     CHECK(equal_bits(s.tensors.v, t.tensors.v) && equal_bits(s.best_params, t.best_params));
     CHECK(s.seed == t.seed && s.epoch == t.epoch && s.step == t.step && s.step_in_epoch == t.step_in_epoch);
     CHECK(s.loss_sum == t.loss_sum && s.weight_sum == t.weight_sum && s.seconds == t.seconds);
+    CHECK(s.fit_first_epoch == t.fit_first_epoch && s.fit_first_step == t.fit_first_step);
+    CHECK(s.fit_last_epoch == t.fit_last_epoch);
     CHECK(s.plateau_factor == t.plateau_factor && s.plateau_best == t.plateau_best && s.plateau_wait == t.plateau_wait);
     CHECK(s.best_loss == t.best_loss && s.best_wait == t.best_wait);
     CHECK(equal_bits(s.history.loss, t.history.loss) && equal_bits(s.history.val_loss, t.history.val_loss));
