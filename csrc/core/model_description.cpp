@@ -41,6 +41,7 @@ constexpr std::tuple kTrainingCounters{
     Counter{"step_in_epoch", &Counters::step_in_epoch, kCounter},
     Counter{"loss_sum", &Counters::loss_sum, kNotNan},
     Counter{"weight_sum", &Counters::weight_sum, kNotNegative},
+    Counter{"penalty_sum", &Counters::penalty_sum, kNotNan},
     Counter{"seconds", &Counters::seconds, kNotNegative},
     Counter{"plateau_factor", &Counters::plateau_factor, kFactor},
     Counter{"plateau_best", &Counters::plateau_best, kNotNan},
