@@ -27,6 +27,7 @@
 #include "core/configuration.hpp"
 #include "core/file.hpp"
 #include "core/model_file.hpp"
+#include "math/names.hpp"
 
 namespace isthmus::bindings {
 namespace {
@@ -74,6 +75,7 @@ Parameters to_python(const EpochInfo& info) {
     result["val_loss"] = info.val_loss;
     result["learning_rate"] = info.learning_rate;
     result["seconds"] = info.seconds;
+    if (info.penalty) result[py::str(std::string(math::name(info.penalty->first)))] = info.penalty->second;
     return result;
 }
 
@@ -135,12 +137,14 @@ void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArra
 }
 
 Columns history(const SharedModel& model) {
-    const History past = model.read([](const Autoencoder& core) { return core.state().history; });
+    const auto [past, penalty] =
+        model.read([](const Autoencoder& core) { return std::pair(core.state().history, core.program().penalty); });
     Columns result;
     result["loss"] = past.loss;
     result["val_loss"] = past.val_loss;
     result["learning_rate"] = past.learning_rate;
     result["seconds"] = past.seconds;
+    if (penalty) result[py::str(std::string(math::name(penalty->kind)))] = past.penalty;
     return result;
 }
 
@@ -225,6 +229,18 @@ auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const) {
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
     };
+}
+
+void draw_codes(const SharedModel& model, const py::array& rows, std::uint64_t seed, std::int64_t first_row,
+                FloatArray out) {
+    const Table in = table(rows);
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(in, seed, first_row, result); });
+}
+
+void draw_prior(const SharedModel& model, std::uint64_t seed, FloatArray out) {
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(seed, result); });
 }
 
 // A whole call for an array that needs no conversion: what it takes to allocate the result and run. None for anything
@@ -445,6 +461,11 @@ void register_model(py::module_& m) {
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("draw_codes", &draw_codes, py::arg("rows").noconvert(), py::arg("seed").noconvert(),
+              py::arg("first_row").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.");
+    model.def("draw_prior", &draw_prior, py::arg("seed").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from N(0, 1).");
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
     model.def("encode_quickly", quick_runner(&Autoencoder::encode, &Autoencoder::n_features, &Autoencoder::code_size),

@@ -49,9 +49,10 @@ void check_size(const std::vector<float>& values, std::int64_t size, bool may_be
                                       " values, but the network of this configuration has " + std::to_string(size));
 }
 
-// Noise is keyed by row numbers, which rows in stretches do not have.
+// Noise, and what is drawn, is keyed by row numbers, which rows in stretches do not have.
 RowFeed::Copy training_copy(const Configuration& configuration) {
-    return configuration.input_noise > 0.0 ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
+    const bool draws = configuration.input_noise > 0.0 || configuration.kind == ModelKind::variational_autoencoder;
+    return draws ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
 }
 
 // Of a detector alone.
@@ -148,6 +149,10 @@ void Autoencoder::configure(Configuration configuration) {
     check("decoder_layers", after.layers == before.layers);
     check("activation", configuration.activation == configuration_.activation);
     check("code_activation", configuration.code_activation == configuration_.code_activation);
+    check("code_l1", configuration.code_l1 == configuration_.code_l1);
+    check("code_topk", configuration.code_topk == configuration_.code_topk);
+    check("kl_weight", configuration.kl_weight == configuration_.kl_weight);
+    check("tied_weights", configuration.tied_weights == configuration_.tied_weights);
     check("loss", configuration.loss == configuration_.loss);
     check("output_activation", resolve_output_activation(configuration) == resolve_output_activation(configuration_));
     check("scaling", configuration.scaling == configuration_.scaling);
@@ -261,7 +266,7 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     }
     TrainingState fresh;
     fresh.tensors.params.resize(flat.size());
-    const std::vector<std::string> names = parameter_names(program_);
+    const std::vector<std::string> names = parameter_names(resolve_widths(configuration_, n_features_));
     for (std::size_t i = 0; i < program_.parameters.size(); ++i) {
         const Parameter& parameter = program_.parameters[i];
         const float* values = flat.data() + parameter.offset;

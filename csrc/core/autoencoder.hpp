@@ -55,6 +55,10 @@ public:
     // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... Rows that no device can read as they
     // are go there a block at a time.
     void encode(const Table& x, MutableMatrixView code) const;
+    // Codes drawn from the distributions of the rows, and from N(0, 1); a variational autoencoder's, else throws
+    // Error(runtime). Row r of `code` is a function of the seed and of first_row + r.
+    void draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const;
+    void draw_codes(std::uint64_t seed, MutableMatrixView code) const;
     void decode(const Table& code, MutableMatrixView x) const;
     void reconstruct(const Table& x, MutableMatrixView y) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
@@ -91,6 +95,7 @@ private:
     void for_each_reconstruction(const RowSource& source, Body&& body) const;
     Passage passage() const;
     void check_inputs(const Table& x) const;
+    void check_variational() const;
     void check_samples(const Samples& samples, const RowNames& names) const;
     void run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
              const RowNames& names) const;

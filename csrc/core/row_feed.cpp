@@ -69,7 +69,7 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
     const std::int64_t batch = std::max<std::int64_t>(1, range.batch_size);
     const auto steps_a_stretch =
         static_cast<std::size_t>(std::max<std::int64_t>(1, kStretch / (samples_.inputs.cols * batch)));
-    Totals totals{range.loss_sum, range.weight_sum, 0, Status::complete};
+    Totals totals{range.loss_sum, range.weight_sum, range.penalty_sum, 0, Status::complete};
     StepRange part = range;
     for (std::size_t step = 0; step < range.learning_rates.size(); step += steps_a_stretch) {
         const std::size_t steps = std::min(steps_a_stretch, range.learning_rates.size() - step);
@@ -84,9 +84,11 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
         part.learning_rates = range.learning_rates.subspan(step, steps);
         part.loss_sum = totals.loss_sum;
         part.weight_sum = totals.weight_sum;
+        part.penalty_sum = totals.penalty_sum;
         const Totals done = model.train(source, part, rule, reducer, stop);
         totals.loss_sum = done.loss_sum;
         totals.weight_sum = done.weight_sum;
+        totals.penalty_sum = done.penalty_sum;
         totals.steps_done += done.steps_done;
         totals.status = done.status;
         if (done.status != Status::complete) break;

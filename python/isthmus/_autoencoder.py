@@ -63,6 +63,15 @@ class Autoencoder(Views, Exports):
     input_noise : float
         Corrupts the input while training: standard deviation, or fraction of values set to 0.
     input_noise_kind : {"gaussian", "mask"}
+    code_l1 : float
+        Weight of the mean of the code's absolute values, which is added to each row's error while training: many units
+        of the code then are near 0. It is in no loss that is told; ``history_["code_l1"]`` has its mean, unweighted.
+    code_topk : int, optional
+        Keeps so many units of each row's code, the largest after the activation (the lower index where two are equal),
+        and puts 0 in the place of the others, in training and ever after (Makhzani and Frey, 2014).
+    tied_weights : bool
+        The decoder uses the encoder's weights transposed, with biases of its own; ``decoder_layers`` must mirror the
+        encoder. Each weight is stored, listed and updated once; its gradient is the sum of both uses.
     scaling : {"standard", "minmax"}, optional
         Fitted with the model on the rows that are first trained on, applied to what comes in, undone by `decode` and
         `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
@@ -111,7 +120,8 @@ class Autoencoder(Views, Exports):
     loss_ : float
         Training loss of the last epoch.
     history_ : dict of lists
-        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch.
+        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch; where
+        something is added to the loss, its mean before its weight, by name.
     device_ : str
 
     Examples
@@ -144,6 +154,9 @@ class Autoencoder(Views, Exports):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        code_l1: float = 0.0,
+        code_topk: int | None = None,
+        tied_weights: bool = False,
         scaling: str | None = None,
         batch_size: int = 256,
         epochs: int = 100,
@@ -177,6 +190,9 @@ class Autoencoder(Views, Exports):
         self.clip_norm = clip_norm
         self.input_noise = input_noise
         self.input_noise_kind = input_noise_kind
+        self.code_l1 = code_l1
+        self.code_topk = code_topk
+        self.tied_weights = tied_weights
         self.scaling = scaling
         self.batch_size = batch_size
         self.epochs = epochs
@@ -230,8 +246,8 @@ class Autoencoder(Views, Exports):
             Rows to validate on, or, as in Keras, a pair of rows and what their reconstruction is compared with.
         callbacks : iterable
             Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
-            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate`` and ``seconds`` after each epoch. One that returns
-            True stops the training.
+            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate``, ``seconds`` and, where something is added to the
+            loss, that by name, after each epoch. One that returns True stops the training.
         checkpoint : str or path-like, optional
             Folder of the checkpoints of this fit, which is made where it is not there; one that has checkpoints already
             is refused. X, weights and validation rows are read once more for their fingerprint.
@@ -455,7 +471,10 @@ class Autoencoder(Views, Exports):
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
-        """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
+        """Gradient of the loss, with what is added to it, over all rows of X as one batch, without noise.
+
+        In the form of `get_weights`.
+        """
         core = self._ready()
         rows = _coercion.readable(self._rows(X, core))
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))

@@ -36,6 +36,14 @@ class Model:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
+    def draw_codes(self, rows: numpy.ndarray, seed: int, first_row: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.
+        """
+    def draw_prior(self, seed: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from N(0, 1).
+        """
     def encode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
