@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/parameters.hpp"
 
-#include <unistd.h>
-
 #include <charconv>
 #include <limits>
 
@@ -12,12 +10,10 @@ namespace isthmus {
 namespace {
 
 constexpr std::int64_t kAlignment = 16;  // floats: 64 bytes, one cache line and one AVX-512 register
-// Flat buffers of a model that is trained: parameters and two moments, here and on the device, and the device's
-// transposed copy.
-constexpr double kTrainingCopies = 7.0;
 constexpr std::int64_t kMaxFloats = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
-// "encoder_layers, decoder_layers: a network of widths [3, 8, 3] takes 9.60e+02 bytes": of `copies` flat buffers.
+}  // namespace
+
 std::string takes_bytes(const Widths& widths, double copies) {
     double bytes = 0.0;
     for (std::size_t i = 0; i + 1 < widths.layers.size(); ++i) {
@@ -30,8 +26,6 @@ std::string takes_bytes(const Widths& widths, double copies) {
            summary(Json(JsonArray(widths.layers.begin(), widths.layers.end()))) + " takes " + std::string(amount, end) +
            " bytes";
 }
-
-}  // namespace
 
 ParameterLayout parameter_layout(const Widths& widths) {
     ParameterLayout layout;
@@ -51,14 +45,6 @@ ParameterLayout parameter_layout(const Widths& widths) {
         append(widths.layers[i + 1], 1);
     }
     return layout;
-}
-
-void check_memory(const Widths& widths) {
-    const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-    const double flat = 4.0 * static_cast<double>(parameter_layout(widths).flat_size);
-    if (kTrainingCopies * flat <= machine) return;
-    throw Error(ErrorKind::memory, takes_bytes(widths, kTrainingCopies) + " of weights and moments; this machine has " +
-                                       std::to_string(static_cast<std::int64_t>(machine)));
 }
 
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias) {
