@@ -5,15 +5,11 @@
 #include <limits>
 
 #include "core/json.hpp"
-#include "device/cgroup.hpp"
 
 namespace isthmus {
 namespace {
 
 constexpr std::int64_t kAlignment = 16;  // floats: 64 bytes, one cache line and one AVX-512 register
-// Flat buffers of a model that is trained: parameters and two moments, here and on the device, and the device's
-// transposed copy.
-constexpr double kTrainingCopies = 7.0;
 constexpr std::int64_t kMaxFloats = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
 bool owns_weight(const Widths& widths, std::size_t layer) { return !widths.tied || layer < widths.code; }
@@ -24,7 +20,8 @@ std::int64_t outputs(const Widths& widths, std::size_t layer) {
     return layer + 1 == widths.code && width <= kMaxFloats ? width * widths.code_parts : width;
 }
 
-// "encoder_layers, decoder_layers: a network of widths [3, 8, 3] takes 9.60e+02 bytes": of `copies` flat buffers.
+}  // namespace
+
 std::string takes_bytes(const Widths& widths, double copies) {
     double bytes = 0.0;
     for (std::size_t i = 0; i + 1 < widths.layers.size(); ++i) {
@@ -38,8 +35,6 @@ std::string takes_bytes(const Widths& widths, double copies) {
            summary(Json(JsonArray(widths.layers.begin(), widths.layers.end()))) + " takes " + std::string(amount, end) +
            " bytes";
 }
-
-}  // namespace
 
 ParameterLayout parameter_layout(const Widths& widths) {
     ParameterLayout layout;
@@ -65,14 +60,6 @@ ParameterLayout parameter_layout(const Widths& widths) {
         layout.layers.push_back(layer);
     }
     return layout;
-}
-
-void check_memory(const Widths& widths) {
-    const auto machine = static_cast<double>(memory_limit());
-    const double flat = 4.0 * static_cast<double>(parameter_layout(widths).flat_size);
-    if (kTrainingCopies * flat <= machine) return;
-    throw Error(ErrorKind::memory, takes_bytes(widths, kTrainingCopies) + " of weights and moments; this machine has " +
-                                       std::to_string(memory_limit()));
 }
 
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias) {

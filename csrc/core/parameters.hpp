@@ -31,8 +31,9 @@ struct ParameterLayout {
 // not fit 63 bits.
 ParameterLayout parameter_layout(const Widths& widths);
 
-// Throws Error(memory), naming the bytes, when training such a network takes more than this machine has.
-void check_memory(const Widths& widths);
+// For a message, "encoder_layers, decoder_layers: a network of widths [3, 8, 3] takes 9.60e+02 bytes": of `copies` flat
+// buffers.
+std::string takes_bytes(const Widths& widths, double copies);
 
 // "encoder.<layer>.weight" for the layers before the code, "decoder.<layer - code>.weight" for the others; `code` is
 // Widths::code, the number of layers of the encoder.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Parameters that belong to where a model runs, not to the model: no file stores them.
-_NOT_STORED = frozenset({"device", "n_threads", "max_seconds"})
+_NOT_STORED = frozenset({"device", "n_threads", "max_seconds", "max_memory"})
 
 
 class Autoencoder(Views, Exports):
@@ -92,6 +92,10 @@ class Autoencoder(Views, Exports):
     max_seconds : float, optional
         `fit` and `resume` end cleanly after the step in which they have taken so long, with fewer epochs, and, with
         ``restore_best``, the best weights so far.
+    max_memory : int or str, optional
+        Bytes, or ``"2GB"`` or ``"512MiB"``, of main memory that training may take beside X. What would take more is
+        refused with a MemoryError that names them, before it is begun; X that must be converted is converted a stretch
+        of steps at a time where a whole copy has no room. An upper bound is what counts, and no part on a GPU.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
@@ -166,6 +170,7 @@ class Autoencoder(Views, Exports):
         min_delta: float = 0.0,
         restore_best: bool = True,
         max_seconds: float | None = None,
+        max_memory: int | str | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
@@ -202,6 +207,7 @@ class Autoencoder(Views, Exports):
         self.min_delta = min_delta
         self.restore_best = restore_best
         self.max_seconds = max_seconds
+        self.max_memory = max_memory
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
@@ -262,13 +268,14 @@ class Autoencoder(Views, Exports):
             When the first checkpoint cannot be written, or another fit writes there.
         DivergenceError
             When the loss or a weight is no longer finite.
+        MemoryError
+            For what takes more than ``max_memory``, or than there is.
         RuntimeError
             For a device or precision that is not here, and inside a callback of the same model.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(checkpoint, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
             array = _coercion.matrix(X)
@@ -282,7 +289,7 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, rows.shape[1], where, names)
             else:
                 core = continued(before, parameters, where, names)
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, None)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -327,14 +334,13 @@ class Autoencoder(Views, Exports):
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(folder, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
             kept = kept.where_a_folder_is()
             rows = _coercion.readable(self._rows(X, core))
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, rows.shape[1])
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, parameters)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -355,7 +361,7 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [])
             else:
                 core = continued(before, parameters, where, before.feature_names)
-            train(self, core, lambda: core.partial_fit(rows, weights))
+            train(self, core, lambda: core.partial_fit(rows, weights, _budget.memory(self.max_memory)))
         return self
 
     def fit_transform(
@@ -491,17 +497,21 @@ class Autoencoder(Views, Exports):
     def _checked_parameters(self) -> tuple[dict[str, Any], tuple[str, int]]:
         """The whole configuration, and where the core puts the model."""
         where = place(self.device, self.n_threads)
-        _budget.seconds(self.max_seconds)
+        self._limits()
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
         given["kind"] = self._kind
         return _core.check_parameters(given), where
 
+    def _limits(self) -> tuple[float | None, int]:
+        return _budget.seconds(self.max_seconds), _budget.memory(self.max_memory)
+
     def _fresh(
         self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str]
     ) -> _core.Model:
         """A core model with initial weights."""
-        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where)
+        _, max_memory = self._limits()
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, max_memory)
         core.feature_names = names
         return core
 

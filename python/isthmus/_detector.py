@@ -91,6 +91,7 @@ class AnomalyDetector(Autoencoder):
         min_delta: float = 0.0,
         restore_best: bool = True,
         max_seconds: float | None = None,
+        max_memory: int | str | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
