@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include "bindings/arrays.hpp"
-#include "bindings/devices.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
 #include "core/configuration.hpp"
 #include "device/contract.hpp"
 #include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {
