@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "bindings/in_core.hpp"
 #include "serving/shared_model.hpp"
 
 namespace isthmus::bindings {
@@ -17,13 +18,13 @@ public:
 
     template <class Body>
     auto read(Body&& body) const {
-        const pybind11::gil_scoped_release nogil;
+        const InCore in_core;
         return isthmus::SharedModel::read(std::forward<Body>(body));
     }
 
     template <class Body>
     auto write(Body&& body) {
-        const pybind11::gil_scoped_release nogil;
+        const InCore in_core;
         return isthmus::SharedModel::write(std::forward<Body>(body));
     }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "c/handles.hpp"
+#include "core/checkpoints.hpp"
 #include "core/configuration.hpp"
 #include "core/file.hpp"
 #include "core/json.hpp"
@@ -165,6 +166,14 @@ isthmus_status isthmus_load(const char* path, const isthmus_placement* placement
         check_given(model, "model");
         check_given(path, "path");
         *model = made(placement_of(placement), isthmus::from_bytes(isthmus::read_file(path), path));
+    });
+}
+
+isthmus_status isthmus_load_checkpoint(const char* path, const isthmus_placement* placement, isthmus_model** model) {
+    return guarded([&] {
+        check_given(model, "model");
+        check_given(path, "path");
+        *model = made(placement_of(placement), isthmus::newest_checkpoint(path).model);
     });
 }
 

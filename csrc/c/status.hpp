@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where exceptions end: every function of the C interface that can fail runs its body in here.
+// Where exceptions end: every function of the C interface that can fail runs its body in here, in the floating-point
+// mode that the core computes in.
 #pragma once
 
 #include <exception>
 #include <new>
 
+#include "cpu/floating_point.hpp"
 #include "isthmus/isthmus.h"
 #include "isthmus/types.hpp"
 
@@ -16,6 +18,7 @@ isthmus_status failed(const Error& error) noexcept;
 
 template <class Body>
 isthmus_status guarded(Body&& body) noexcept {
+    const cpu::FloatingPointScope mode(cpu::Denormals::kept);
     try {
         body();
         return ISTHMUS_OK;

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training, and the caller's functions inside it.
+#include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <optional>
 
 #include "c/handles.hpp"
+#include "core/checkpoints.hpp"
 #include "core/trainer.hpp"
 
 namespace isthmus::c {
 namespace {
 
 static_assert(static_cast<int>(FitEnd::epochs_done) == ISTHMUS_EPOCHS_DONE &&
-              static_cast<int>(FitEnd::early) == ISTHMUS_EARLY && static_cast<int>(FitEnd::stopped) == ISTHMUS_STOPPED);
+              static_cast<int>(FitEnd::early) == ISTHMUS_EARLY &&
+              static_cast<int>(FitEnd::stopped) == ISTHMUS_STOPPED &&
+              static_cast<int>(FitEnd::out_of_time) == ISTHMUS_OUT_OF_TIME);
 
 class CallersStop final : public Stop {
 public:
@@ -52,8 +57,20 @@ FitEnd fit(SharedModel& model, const isthmus_rows* x, const isthmus_fit_options&
             return model.pause([&] { return options.on_epoch_end(options.user, &epoch) != 0; });
         };
     }
-    return model.write(
-        [&](Autoencoder& core) { return core.fit(training, validation ? &*validation : nullptr, hooks); });
+    // A NaN is no time either.
+    if (options.max_seconds != 0.0 && !(options.max_seconds > 0.0)) {
+        throw Error(ErrorKind::value, "max_seconds must be above 0, or 0 for none");
+    }
+    if (options.max_seconds != 0.0) hooks.max_seconds = options.max_seconds;
+    if (options.checkpoint_every < 0) throw Error(ErrorKind::value, "checkpoint_every must be at least 1, or 0 for 1");
+    Checkpointing checkpoints;
+    if (options.checkpoint != nullptr) checkpoints.folder = options.checkpoint;
+    checkpoints.every = std::max<std::int64_t>(1, options.checkpoint_every);
+    return model.write([&](Autoencoder& core) {
+        const Samples* const held_out = validation ? &*validation : nullptr;
+        if (options.resume == 0) return core.fit(training, held_out, hooks, checkpoints);
+        return core.resume(core.configuration(), training, held_out, hooks, checkpoints);
+    });
 }
 
 }  // namespace

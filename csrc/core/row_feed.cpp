@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/row_feed.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <new>
 #include <numeric>
+
+#include "device/cgroup.hpp"
 
 namespace isthmus {
 namespace {
@@ -20,8 +20,7 @@ MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
 // A copy may take a quarter of the memory: the caller's own rows and other programs want some, too.
 bool is_small(const Table& table) {
     const double bytes = 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
-    return table.row_bytes == 0 ||
-           bytes <= static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 4;
+    return table.row_bytes == 0 || bytes <= static_cast<double>(memory_limit()) / 4;
 }
 
 }  // namespace

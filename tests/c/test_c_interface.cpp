@@ -375,6 +375,52 @@ TEST(files_and_bytes) {
     std::filesystem::remove_all(folder);
 }
 
+TEST(a_fit_that_is_stopped_is_resumed_from_its_checkpoint) {
+    const std::filesystem::path folder = std::filesystem::temp_directory_path() / "isthmus_test_c_checkpoints";
+    std::filesystem::remove_all(folder);
+    const std::vector<float> x = some_rows(96, 8);
+    const isthmus_rows rows = table(x, 8);
+    const TestModel whole(8, kParameters);
+    CHECK(isthmus_fit(whole.model, &rows, nullptr, nullptr) == ISTHMUS_OK);
+
+    const std::string path = folder;
+    isthmus_fit_options options{};
+    options.struct_size = sizeof(options);
+    options.checkpoint = path.c_str();
+    std::int32_t end = -1;
+    {
+        const TestModel stopped(8, kParameters);
+        Seen seen{stopped.model, {}, {}, {}};
+        options.should_stop = &stop_at_the_fifth_poll;
+        options.user = &seen;
+        CHECK(isthmus_fit(stopped.model, &rows, &options, &end) == ISTHMUS_OK && end == ISTHMUS_STOPPED);
+    }
+    options.should_stop = nullptr;
+    options.resume = 1;
+    isthmus_model* resumed = nullptr;
+    CHECK(isthmus_load_checkpoint(path.c_str(), nullptr, &resumed) == ISTHMUS_OK);
+    CHECK(isthmus_fit(resumed, &rows, &options, &end) == ISTHMUS_OK && end == ISTHMUS_EPOCHS_DONE);
+    double a = 0.0;
+    double b = 1.0;
+    CHECK(isthmus_score(resumed, &rows, nullptr, 0, &a) == ISTHMUS_OK);
+    CHECK(isthmus_score(whole.model, &rows, nullptr, 0, &b) == ISTHMUS_OK);
+    CHECK(a == b && info_of(resumed).steps == info_of(whole.model).steps);
+    isthmus_destroy(resumed);
+    CHECK(isthmus_load_checkpoint((folder / "none").c_str(), nullptr, &resumed) == ISTHMUS_IO);
+    CHECK(isthmus_load_checkpoint(nullptr, nullptr, &resumed) == ISTHMUS_VALUE);
+    std::filesystem::remove_all(folder);
+
+    options = {};
+    options.struct_size = sizeof(options);
+    options.max_seconds = -1.0;
+    CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_VALUE);
+    options.max_seconds = 1e-9;
+    CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_OK && end == ISTHMUS_OUT_OF_TIME);
+    options.max_seconds = 0.0;
+    options.checkpoint_every = -1;
+    CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_VALUE);
+}
+
 TEST(errors_are_of_the_thread_that_made_them) {
     char* text = nullptr;
     CHECK(isthmus_check_parameters("[]", &text) != ISTHMUS_OK);
@@ -430,6 +476,33 @@ TEST(null_is_refused_everywhere) {
     CHECK(isthmus_create(0, nullptr, nullptr, &model) == ISTHMUS_VALUE);
     CHECK(isthmus_create(std::int64_t{1} << 62, nullptr, nullptr, &model) != ISTHMUS_OK);
     CHECK(model == nullptr);
+}
+
+// ISTHMUS_TEST_DEVICE names it; the library opens it as the Python module does.
+TEST(a_device_that_is_asked_for) {
+    const char* const wanted = std::getenv("ISTHMUS_TEST_DEVICE");
+    const std::string device = wanted != nullptr ? wanted : "cpu";
+    isthmus_placement placement{};
+    placement.struct_size = sizeof(placement);
+    placement.device = device.c_str();
+    isthmus_model* model = nullptr;
+    CHECK(isthmus_create(8, kParameters, &placement, &model) == ISTHMUS_OK);
+    char* name = nullptr;
+    CHECK(isthmus_get_device(model, &name) == ISTHMUS_OK);
+    CHECK(taken(name) == (device == "cuda" ? "cuda:0" : device));
+    const std::vector<float> x = some_rows(96, 8);
+    const isthmus_rows rows = table(x, 8);
+    CHECK(isthmus_fit(model, &rows, nullptr, nullptr) == ISTHMUS_OK);
+    CHECK(info_of(model).epochs == 3);
+    std::vector<float> all(96 * 8);
+    std::vector<float> some(3 * 8);
+    CHECK(isthmus_reconstruct(model, &rows, all.data(), all.size()) == ISTHMUS_OK);
+    isthmus_session* session = nullptr;
+    CHECK(isthmus_session_create(model, 3, 1, &session) == ISTHMUS_OK);
+    CHECK(isthmus_session_reconstruct(session, x.data(), 3, some.data(), some.size()) == ISTHMUS_OK);
+    CHECK(std::equal(some.begin(), some.end(), all.begin()));
+    isthmus_session_destroy(session);
+    isthmus_destroy(model);
 }
 
 TEST(eight_threads_on_one_model) {

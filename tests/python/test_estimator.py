@@ -35,8 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "scaling": None, "batch_size": 256,
     "epochs": 100,
     "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0, "restore_best": True,
-    "device": "auto", "precision": "float32", "n_threads": None, "random_state": None, "warm_start": False,
-    "verbose": 0,
+    "max_seconds": None, "device": "auto", "precision": "float32", "n_threads": None, "random_state": None,
+    "warm_start": False, "verbose": 0,
 }
 
 

@@ -27,7 +27,7 @@ SEES: dict[str, set[str]] = {
     "core": {"types", "math", "device"},
     "serving": {"types", "math", "device", "cpu", "core"},
     "public": {"types"},
-    "c": {"types", "math", "device", "core", "serving", "public"},
+    "c": {"types", "math", "device", "cpu", "core", "serving", "public"},
     "bindings": {"types", "math", "device", "cpu", "cuda", "core", "serving", "public"},
 }
 # Headers from outside, and the only rooms that know them.
@@ -171,7 +171,7 @@ KNOWN = {"isthmus/types.hpp", "math/a.hpp", "device/contract.hpp", "cpu/cpu.hpp"
     ("include/isthmus/autoencoder.hpp", '#include "core/json.hpp"'), ("core/a.cpp", '#include "bindings/b.hpp"'),
     ("core/a.cpp", '#include "isthmus/autoencoder.hpp"'), ("core/a.cpp", '#include "../cpu/cpu.hpp"'),
     ("core/a.cpp", '#include "json.hpp"'), ("core/a.cpp", "#include <omp.h>"), ("core/a.cpp", "#include <cpu/cpu.hpp>"),
-    ("c/a.cpp", '#include "bindings/b.hpp"'), ("c/a.cpp", '#include "cpu/cpu.hpp"'),
+    ("c/a.cpp", '#include "bindings/b.hpp"'), ("c/a.cpp", '#include "cuda/c.hpp"'),
     ("core/a.cpp", '#include "serving/s.hpp"'), ("serving/a.cpp", '#include "bindings/b.hpp"'),
     ("core/a.cpp", "#include <pybind11/numpy.h>"), ("cpu/a.cpp", "#include <cuda_runtime.h>"),
     ("math/a.hpp", "#include <immintrin.h>"), ("core/a.cpp", "    #pragma omp parallel"),

@@ -240,6 +240,10 @@ struct FitOptions {
     // Either returns true to stop. What they throw stops too, and comes out of fit.
     std::function<bool(const Epoch&)> on_epoch_end = nullptr;
     std::function<bool()> should_stop = nullptr;
+    double max_seconds = 0.0;     // 0: no limit
+    std::string checkpoint = {};  // a folder for checkpoints; empty: none
+    std::int64_t checkpoint_every = 1;
+    bool resume = false;  // goes on with the fit that load_checkpoint's model is in
 };
 
 // ---- sessions
@@ -306,6 +310,12 @@ public:
             return isthmus_load(path.c_str(), &where, model);
         }));
     }
+    static Autoencoder load_checkpoint(const std::string& path, const Placement& placement = {}) {
+        return Autoencoder(made([&](isthmus_model** model) {
+            const isthmus_placement where = to_c(placement);
+            return isthmus_load_checkpoint(path.c_str(), &where, model);
+        }));
+    }
     static Autoencoder from_bytes(const std::string& bytes, const Placement& placement = {}) {
         return Autoencoder(made([&](isthmus_model** model) {
             const isthmus_placement where = to_c(placement);
@@ -339,6 +349,10 @@ public:
         if (options.on_epoch_end) given.on_epoch_end = &Callbacks::on_epoch_end;
         if (options.should_stop) given.should_stop = &Callbacks::should_stop;
         given.user = &callbacks;
+        given.max_seconds = options.max_seconds;
+        given.checkpoint = options.checkpoint.empty() ? nullptr : options.checkpoint.c_str();
+        given.checkpoint_every = options.checkpoint_every;
+        given.resume = options.resume ? 1 : 0;
         std::int32_t end = ISTHMUS_EPOCHS_DONE;
         const isthmus_status status = isthmus_fit(get(), x.get(), &given, &end);
         if (callbacks.thrown) std::rethrow_exception(callbacks.thrown);

@@ -155,6 +155,9 @@ ISTHMUS_API isthmus_status isthmus_get_history(const isthmus_model* model, int32
    further training needs to go on as if it had not stopped. */
 ISTHMUS_API isthmus_status isthmus_save(const isthmus_model* model, const char* path, int training_state);
 ISTHMUS_API isthmus_status isthmus_load(const char* path, const isthmus_placement* placement, isthmus_model** model);
+/* The newest checkpoint of a folder that can be used, or a checkpoint's file, for isthmus_fit to resume. */
+ISTHMUS_API isthmus_status isthmus_load_checkpoint(const char* path, const isthmus_placement* placement,
+                                                   isthmus_model** model);
 /* The contents of such a file; `bytes` is to be freed. */
 ISTHMUS_API isthmus_status isthmus_to_bytes(const isthmus_model* model, int training_state, void** bytes, size_t* size);
 ISTHMUS_API isthmus_status isthmus_from_bytes(const void* bytes, size_t size, const isthmus_placement* placement,
@@ -172,7 +175,12 @@ typedef struct isthmus_epoch {
     double seconds;
 } isthmus_epoch;
 
-typedef enum isthmus_end { ISTHMUS_EPOCHS_DONE = 0, ISTHMUS_EARLY = 1, ISTHMUS_STOPPED = 2 } isthmus_end;
+typedef enum isthmus_end {
+    ISTHMUS_EPOCHS_DONE = 0,
+    ISTHMUS_EARLY = 1,      /* patience */
+    ISTHMUS_STOPPED = 2,    /* by on_epoch_end or should_stop */
+    ISTHMUS_OUT_OF_TIME = 3 /* max_seconds */
+} isthmus_end;
 
 typedef struct isthmus_fit_options {
     size_t struct_size;
@@ -185,6 +193,11 @@ typedef struct isthmus_fit_options {
     /* Between two steps, likewise; the model must not be used in it. */
     int (*should_stop)(void* user);
     void* user;
+    double max_seconds;       /* after which it ends, trained; 0: never */
+    const char* checkpoint;   /* a folder for checkpoints, as in Python's fit; NULL: none */
+    int64_t checkpoint_every; /* epochs; 0: 1 */
+    int32_t resume;           /* other than 0: goes on with the fit that isthmus_load_checkpoint's model is in */
+    int32_t reserved;         /* 0 */
 } isthmus_fit_options;
 
 /* Trains for `epochs` more epochs from the model's weights and moments as they are: a fresh model as Python's fit does,
