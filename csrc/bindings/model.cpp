@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
@@ -29,6 +28,7 @@
 #include "core/file.hpp"
 #include "core/model_file.hpp"
 #include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {
@@ -150,16 +150,6 @@ Columns history(const SharedModel& model) {
     result["seconds"] = past.seconds;
     if (penalty) result[py::str(std::string(math::name(penalty->kind)))] = past.penalty;
     return result;
-}
-
-// Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
-std::optional<double> training_loss(const SharedModel& model) {
-    return model.read([](const Autoencoder& core) -> std::optional<double> {
-        const TrainingState& state = core.state();
-        if (!state.history.loss.empty()) return state.history.loss.back();
-        if (state.weight_sum > 0.0) return state.loss_sum / state.weight_sum;
-        return std::nullopt;
-    });
 }
 
 // ---- parameters as a list of arrays: weights (out, in), biases (out) ----------------------------------------------
@@ -422,7 +412,7 @@ void register_model(py::module_& m) {
     model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
-    model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("loss", reader([](const Autoencoder& core) { return core.state().loss(); }));
     model.def_property_readonly("offset", reader([](const Autoencoder& core) -> std::optional<double> {
                                     const std::vector<double>& offset = core.calibration().offset;
                                     return offset.empty() ? std::nullopt : std::optional(offset.front());

@@ -202,6 +202,18 @@ struct CompileOptions {
 
 // ---- model ------------------------------------------------------------------------------------------------------
 
+// What a model computes from rows, for one caller at a time who waits for each answer: everything it needs is there
+// when it is made, and it allocates nothing afterwards. The model must outlive it and not be changed during a call.
+class Runner {
+public:
+    virtual ~Runner() = default;
+
+    // As Model::run and Model::row_errors, for at most as many rows as the runner was made for.
+    virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) = 0;
+    virtual void row_errors(const RowSource& source, std::span<double> errors,
+                            std::optional<MutableMatrixView> per_feature) = 0;
+};
+
 // A compiled program with its parameters on a device. const methods may be called by many threads at once.
 class Model {
 public:
@@ -238,6 +250,9 @@ public:
     // e_i for each row, double (rows). per_feature, when given, takes each element's loss (rows, n_features).
     virtual void row_errors(const RowSource& source, std::span<double> errors,
                             std::optional<MutableMatrixView> per_feature) const = 0;
+
+    // n_threads 0: as in CompileOptions. Null when the device has nothing better than run and row_errors.
+    virtual std::unique_ptr<Runner> runner(std::int64_t /*max_rows*/, int /*n_threads*/) const { return nullptr; }
 };
 
 // ---- single kernels, for people who measure or embed single pieces (isthmus.kernels) ----------------------------
