@@ -88,7 +88,8 @@ class Exports(Fitted):
         Both are sequences of ``nn.Linear``, whose weights are copies equal to the bit, and activations. With
         ``scaling`` the encoder begins with a layer that scales, the decoder ends with one that undoes it; their buffers
         ``shift`` and ``scale`` are float64. So ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and
-        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled.
+        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled. What an `AnomalyDetector` was
+        calibrated with is not in it: `save` keeps that, `to_onnx` computes scores with it.
 
         Raises
         ------
@@ -102,6 +103,10 @@ class Exports(Fitted):
     @classmethod
     def from_torch(cls, module: Any, **parameters: Any) -> Self:
         """A fitted model with the layers and weights of a PyTorch module; `fit` with ``warm_start=True`` goes on.
+
+        An `AnomalyDetector` made so reconstructs, but is not calibrated, and its `score_samples` says so with a
+        RuntimeError until it was trained: `fit` with ``warm_start=True``, or `partial_fit`, calibrates it on the rows
+        that it is given.
 
         Parameters
         ----------
