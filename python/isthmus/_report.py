@@ -129,8 +129,9 @@ def compare(seen: Seen, loss: str, scaling: tuple[Float64, Float64] | None, widt
     # The core takes the loss of float32: of the residual, which keeps its digits, and zero.
     residual = np.ascontiguousarray(linear - x, np.float32)
     zero = np.zeros_like(residual)
-    pca_error = _core.loss(loss, residual, zero, np.empty_like(residual), "cpu", "float32", 0)
-    return loss, float(seen.errors.mean()), pca_error
+    pca_error = _core.loss(loss, residual, zero, None, "cpu", "float32", None)
+    assert pca_error is not None, "float32 rows are ready"
+    return loss, float(seen.errors.mean()), pca_error[0]
 
 
 def dead_units(codes: NDArray[np.float32]) -> tuple[int, ...]:
