@@ -38,6 +38,33 @@ TEST(every_configuration_comes_back) {
     check_equal(from_bytes(to_bytes(model), "here"), model);
 }
 
+TEST(tied_weights_are_stored_once) {
+    StoredModel model = small_model(true);
+    model.configuration.encoder_layers = {{2, 1}};
+    model.configuration.decoder_layers.reset();
+    model.configuration.tied_weights = true;
+    const ParameterLayout layout = layout_of(model);
+    model.state.tensors = {filled(layout, -1.0F, 0.125F), filled(layout, 1.0F, -0.5F), filled(layout, 0.0F, 0.5F)};
+    model.state.best_params = filled(layout, 9.0F, -0.25F);
+    const std::string file = to_bytes(model);
+    check_equal(from_bytes(file, "here"), model);
+    CHECK(file.find("decoder.0.bias") != std::string::npos && file.find("decoder.0.weight") == std::string::npos);
+}
+
+TEST(the_history_of_a_penalty_is_stored_where_there_is_one) {
+    StoredModel model = small_model(true);
+    CHECK(to_bytes(model).find("history.penalty") == std::string::npos);
+    model.configuration.code_l1 = 0.5;
+    CHECK_THROWS(to_bytes(model), ErrorKind::value);
+    model.state.history.penalty = {0.75, 0.5};
+    model.state.penalty_sum = 0.125;
+    const StoredModel read = from_bytes(to_bytes(model), "here");
+    check_equal(read, model);
+    CHECK(read.state.history.penalty == model.state.history.penalty && read.state.penalty_sum == 0.125);
+    model.configuration.code_l1 = 0.0;
+    CHECK_THROWS(to_bytes(model), ErrorKind::value);
+}
+
 TEST(only_what_training_state_asks_for_is_stored) {
     StoredModel model = small_model(true);
     const std::string with = to_bytes(model);

@@ -23,7 +23,8 @@ enum class Schedule : std::uint8_t { constant, cosine, linear, exponential, plat
 enum class NoiseKind : std::uint8_t { gaussian, mask };
 enum class ScalingKind : std::uint8_t { standard, minmax };
 enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
-enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector };
+enum class PenaltyKind : std::uint8_t { code_l1, kl };
+enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector, variational_autoencoder };
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
@@ -73,6 +74,10 @@ struct Configuration {
     double input_noise = 0.0;
     NoiseKind input_noise_kind = NoiseKind::gaussian;
 
+    double code_l1 = 0.0;                   // weight of the mean of the code's absolute values
+    std::optional<std::int64_t> code_topk;  // units of a row's code that are kept; nullopt: all
+    bool tied_weights = false;              // the decoder uses the encoder's weights transposed
+
     std::optional<ScalingKind> scaling;  // nullopt: none
 
     std::int64_t batch_size = 256;
@@ -91,6 +96,9 @@ struct Configuration {
     // kind = anomaly_detector
     double contamination = 0.1;
     double calibration_fraction = 0.0;
+
+    // kind = variational_autoencoder
+    double kl_weight = 1.0;
 };
 
 // ---- errors -----------------------------------------------------------------------------------------------------
