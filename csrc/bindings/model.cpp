@@ -334,7 +334,7 @@ std::pair<ModelPointer, std::vector<std::pair<py::bytes, py::bytes>>> load_check
     FoundCheckpoint found;
     ModelPointer model;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         found = newest_checkpoint(name);
         model = from_stored(std::move(found.model), Placement(device, n_threads));
     }

@@ -90,7 +90,8 @@ class Exports(Fitted):
         ``shift`` and ``scale`` are float64. With ``code_topk`` the encoder ends with a layer that keeps the largest
         units. Tied weights are written out; of a variational autoencoder the encoder gives the means. So
         ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and ``module`` `reconstruct`, to 1e-5. It can be
-        trained on, pickled and compiled.
+        trained on, pickled and compiled. What an `AnomalyDetector` was calibrated with is not in it: `save` keeps that,
+        `to_onnx` computes scores with it.
 
         Raises
         ------
@@ -104,6 +105,10 @@ class Exports(Fitted):
     @classmethod
     def from_torch(cls, module: Any, **parameters: Any) -> Self:
         """A fitted model with the layers and weights of a PyTorch module; `fit` with ``warm_start=True`` goes on.
+
+        An `AnomalyDetector` made so reconstructs, but is not calibrated, and its `score_samples` says so with a
+        RuntimeError until it was trained: `fit` with ``warm_start=True``, or `partial_fit`, calibrates it on the rows
+        that it is given.
 
         Parameters
         ----------
