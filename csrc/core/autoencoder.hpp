@@ -38,6 +38,8 @@ public:
     const TrainingState& state() const { return state_; }
     const Scaling& scaling() const { return scaling_; }              // empty until something was trained on
     const Calibration& calibration() const { return calibration_; }  // likewise; of a detector alone
+    // May rows lie in the device's memory? What a scaling and a detector compute in double they compute on the host.
+    bool reads_device_rows() const;
     // How the device ran the last steps, in words; empty before the first.
     std::string last_plan() const { return model_->last_plan(); }
 
@@ -55,9 +57,9 @@ public:
                   const Checkpointing& checkpointing = {}, std::int64_t max_memory = 0);
     void partial_fit(const Samples& training, const Hooks& hooks, std::int64_t max_memory = 0);
 
-    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... Rows that no device can read as they
-    // are go there a block at a time. With a reserve, which one caller uses at a time, and rows within its limit no
-    // call allocates memory, and the bits are the same.
+    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... and may lie in the device's memory.
+    // Rows that no device can read as they are go there a block at a time. With a reserve, which one caller uses at a
+    // time, and rows of the host within its limit no call allocates memory, and the bits are the same.
     void encode(const Table& x, MutableMatrixView code) const { encode(x, code, nullptr); }
     void decode(const Table& code, MutableMatrixView x) const { decode(code, x, nullptr); }
     void reconstruct(const Table& x, MutableMatrixView y) const { reconstruct(x, y, nullptr); }
@@ -70,6 +72,7 @@ public:
     void draw_codes(std::uint64_t seed, MutableMatrixView code) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
     // difference is multiplied by the column's scale before the loss is taken; bce has no such units.
+    // errors and per_feature lie in the memory that x is in.
     void reconstruction_error(const Table& x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
                               Units units = Units::scaled, std::int64_t first_row = 0,
                               Reserve* reserve = nullptr) const;
@@ -108,6 +111,7 @@ private:
     template <class Body>
     void for_each_reconstruction(const RowSource& source, Reserve* reserve, Body&& body) const;
     Passage passage() const;
+    void check_where(const Table& rows, const char* name) const;
     void check_inputs(const Table& x) const;
     void check_variational() const;
     void check_samples(const Samples& samples, const RowNames& names) const;

@@ -32,7 +32,7 @@ std::string fitted_with(std::int64_t n_features) {
 }
 
 MutableMatrixView row_range(MutableMatrixView view, std::int64_t first, std::int64_t count) {
-    return {view.row(first), count, view.cols, view.stride};
+    return {view.row(first), count, view.cols, view.stride, view.memory};
 }
 
 std::int64_t block_rows(std::int64_t cols) { return std::max<std::int64_t>(1, kBlock / cols); }
@@ -102,7 +102,19 @@ void Autoencoder::for_each_reconstruction(const RowSource& source, Reserve* rese
     }
 }
 
+void Autoencoder::check_where(const Table& rows, const char* name) const {
+    if (rows.memory == Memory::host || reads_device_rows()) return;
+    throw Error(ErrorKind::type, std::string(name) +
+                                     " is in a device's memory; with scaling, and for a detector, rows "
+                                     "must be the host's");
+}
+
+bool Autoencoder::reads_device_rows() const {
+    return !configuration_.scaling && configuration_.kind != ModelKind::anomaly_detector;
+}
+
 void Autoencoder::check_inputs(const Table& x) const {
+    check_where(x, "X");
     if (x.rows >= 1 && x.cols == n_features_) return;  // no sentence is put together for the many calls that are right
     check_shape_of(x.rows, x.cols, n_features_, fitted_with(n_features_), "X");
 }
@@ -117,6 +129,8 @@ void Autoencoder::check_samples(const Samples& samples, const RowNames& names) c
                                               " rows, but " + names.inputs + " has " + std::to_string(samples.rows()));
         }
     }
+    check_where(samples.inputs, names.inputs);
+    if (samples.targets) check_where(*samples.targets, names.targets);
     if (samples.weights) check_weights(samples.weights, samples.rows(), names.weights);
 }
 
@@ -141,7 +155,7 @@ void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& ro
     const Samples samples{rows, std::nullopt, nullptr};
     if (const auto source = passage.in_place(samples, nullptr)) {
         if (run_block(*source, 0)) return;
-        if (const auto at = find_non_finite(source->inputs))
+        if (const auto at = find_non_finite(source->inputs, rows.there))
             refuse_non_finite(rows, *at, names.inputs, names.first_row);
         throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
     }
@@ -157,6 +171,7 @@ void Autoencoder::encode(const Table& x, MutableMatrixView code, Reserve* reserv
 void Autoencoder::draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const {
     check_variational();
     check_inputs(x);
+    if (x.memory != Memory::host) throw Error(ErrorKind::type, "X is in a device's memory; codes are drawn of the host's");
     check_shape(code, x.rows, code_size());
     const std::int64_t width = code_size();
     const std::int64_t most = std::max<std::int64_t>(1, kBlock / std::max(n_features_, 2 * width));
@@ -183,6 +198,7 @@ void Autoencoder::check_variational() const {
 }
 
 void Autoencoder::decode(const Table& code, MutableMatrixView x, Reserve* reserve) const {
+    check_where(code, "Z");
     if (code.rows < 1 || code.cols != code_size()) {  // as check_inputs
         check_shape_of(code.rows, code.cols, code_size(),
                        "columns, but this model's code has " + std::to_string(code_size()), "Z");
@@ -215,8 +231,9 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
         std::optional<MutableMatrixView> elements;
         if (per_feature) elements = row_range(*per_feature, first, source.rows());
         if (!in_input_units) {
-            if (reserve != nullptr && reserve->runner) return reserve->runner->row_errors(source, part, elements);
-            return model_->row_errors(source, part, elements);
+            if (reserve != nullptr && reserve->runner && x.memory == Memory::host)
+                return reserve->runner->row_errors(source, part, elements);
+            return model_->row_errors(source, part, elements, x.memory);
         }
         math::visit(program_.loss, [&]<class L>(L) {
             for_each_reconstruction(source, reserve, [&](std::int64_t r, const float* y, const float* target) {

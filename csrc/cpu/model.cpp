@@ -127,7 +127,7 @@ bool CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, M
 }
 
 void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
-                          std::optional<MutableMatrixView> per_feature) const {
+                          std::optional<MutableMatrixView> per_feature, Memory /*memory*/) const {
     inference().row_errors(source, errors, per_feature);
 }
 

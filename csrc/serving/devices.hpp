@@ -14,8 +14,9 @@ const Device& device_named(const std::string& name);
 
 // Where a model was asked to be, and where it is.
 struct Placement {
-    Placement(const std::string& device_name, int threads)
-        : asked(device_name), device(device_named(device_name)), n_threads(threads) {}
+    // `on`, unless it is empty, names the device that "auto" takes: the one where the rows are.
+    Placement(const std::string& device_name, int threads, const std::string& on = "")
+        : asked(device_name), device(device_named(on.empty() ? device_name : on)), n_threads(threads) {}
 
     std::string asked;
     const Device& device;
