@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""isthmus on the GPU, as a user calls it: ``fit`` and ``reconstruct`` of NumPy arrays.
-
-The rivals' data lie on the GPU beforehand; this one's are copied there by each ``fit``, which is within the time.
+"""isthmus on the GPU, as a user calls it: ``fit`` of rows that are on the GPU beforehand, like the rivals', and
+``reconstruct`` of NumPy arrays.
 """
 
 from __future__ import annotations
 
+from cases import Case
 from isthmus import _core
 
 from contestants import isthmus_cpu
@@ -26,6 +26,13 @@ def _versions() -> dict[str, str]:
 
 class Contestant(isthmus_cpu.Contestant):
     device = "cuda"
+
+    def __init__(self, case: Case, n_threads: int) -> None:
+        super().__init__(case, n_threads)
+        self.rows = _core.place(self.data, self.device)
+
+    def train(self) -> None:
+        self.model.fit(self.rows)
 
     @staticmethod
     def versions() -> dict[str, str]:

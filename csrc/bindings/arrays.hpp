@@ -12,8 +12,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "bindings/device_array.hpp"
 #include "core/table.hpp"
 #include "isthmus/types.hpp"
 
@@ -86,6 +88,26 @@ template <class T>
 std::span<T> mutable_vector(py::array_t<T, 0>& array, std::int64_t n) {
     const std::span<const T> view = vector<T>(array, n);
     return {array.mutable_data(), view.size()};
+}
+
+// Rows of the host, or of the model's own device; results likewise.
+using RowArray = std::variant<py::array, DeviceArrayPointer>;
+using OutArray = std::variant<FloatArray, DeviceArrayPointer>;
+
+inline MutableMatrixView device_matrix(const DeviceArray& array, const std::string& model_device, const char* name) {
+    check_same_device(array, model_device, name);
+    return matrix(array);
+}
+
+inline Table table(const RowArray& array, const std::string& model_device, const char* name) {
+    if (const auto* const here = std::get_if<py::array>(&array)) return table(*here);
+    const DeviceArray& there = *std::get<DeviceArrayPointer>(array);
+    return {device_matrix(there, model_device, name), &there.memory()};
+}
+
+inline MutableMatrixView mutable_matrix(OutArray& array, const std::string& model_device) {
+    if (auto* const here = std::get_if<FloatArray>(&array)) return mutable_matrix(*here);
+    return device_matrix(*std::get<DeviceArrayPointer>(array), model_device, "out");
 }
 
 inline const float* row_weights(const std::optional<FloatArray>& weights, std::int64_t rows) {

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
@@ -29,13 +28,14 @@
 #include "core/file.hpp"
 #include "core/model_file.hpp"
 #include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {
 
 using ModelPointer = std::unique_ptr<SharedModel>;
 using OptionalArray = std::optional<FloatArray>;
-using OptionalRows = std::optional<py::array>;
+using OptionalRows = std::optional<RowArray>;
 using EpochCallback = py::typing::Callable<bool(Parameters)>;
 using FailureCallback = py::typing::Callable<void(py::str)>;
 using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
@@ -53,20 +53,21 @@ ModelPointer from_stored(StoredModel stored, const Placement& placement) {
 }
 
 ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed,
-                    const std::string& device, int n_threads, std::int64_t max_memory) {
+                    const std::string& device, int n_threads, std::int64_t max_memory, const std::string& on) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
     const InCore in_core;
     check_memory(resolve_widths(configuration, n_features), max_memory);
-    return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
-                                         seed);
+    return std::make_unique<SharedModel>(Placement(device, n_threads, on), options, std::move(configuration),
+                                         n_features, seed);
 }
 
 // ---- training ---------------------------------------------------------------------------------------------------
 
-Samples samples(const py::array& inputs, const OptionalRows& targets, const OptionalArray& weights) {
-    const Table rows = table(inputs);
-    return {rows, targets ? std::optional<Table>(table(*targets)) : std::nullopt, row_weights(weights, rows.rows)};
+Samples samples(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights,
+                const char* name = "X") {
+    const Table rows = table(inputs, model.device_name(), name);
+    return {rows, std::nullopt, row_weights(weights, rows.rows)};
 }
 
 Parameters to_python(const EpochInfo& info) {
@@ -96,14 +97,17 @@ void train(SharedModel& model, Train&& body) {
 
 // Begins a fit, or, with the parameters that it shall have, goes on with the one that the model was interrupted in. The
 // folder is bytes, as paths are.
-void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, const OptionalRows& validation,
+void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, const OptionalRows& validation,
          const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end,
          const std::optional<py::bytes>& checkpoint, std::int64_t checkpoint_every,
          const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds, std::int64_t max_memory,
          const std::optional<Parameters>& resumed_with) {
-    const Samples training = samples(inputs, std::nullopt, weights);
+    const Samples training = samples(model, inputs, weights);
     std::optional<Samples> held_out;
-    if (validation) held_out = samples(*validation, validation_targets, std::nullopt);
+    if (validation) held_out = samples(model, *validation, std::nullopt, "validation_data");
+    if (validation && validation_targets) {
+        held_out->targets = table(*validation_targets, model.device_name(), "validation_data[1]");
+    }
     const Samples* const validated = held_out ? &*held_out : nullptr;
 
     SignalPoll stop;
@@ -132,8 +136,8 @@ void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weigh
     });
 }
 
-void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, std::int64_t max_memory) {
-    const Samples training = samples(inputs, std::nullopt, weights);
+void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, std::int64_t max_memory) {
+    const Samples training = samples(model, inputs, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
@@ -150,16 +154,6 @@ Columns history(const SharedModel& model) {
     result["seconds"] = past.seconds;
     if (penalty) result[py::str(std::string(math::name(penalty->kind)))] = past.penalty;
     return result;
-}
-
-// Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
-std::optional<double> training_loss(const SharedModel& model) {
-    return model.read([](const Autoencoder& core) -> std::optional<double> {
-        const TrainingState& state = core.state();
-        if (!state.history.loss.empty()) return state.history.loss.back();
-        if (state.weight_sum > 0.0) return state.loss_sum / state.weight_sum;
-        return std::nullopt;
-    });
 }
 
 // ---- parameters as a list of arrays: weights (out, in), biases (out) ----------------------------------------------
@@ -208,8 +202,8 @@ std::vector<float> join(const Program& program, const std::vector<FloatArray>& a
     return flat;
 }
 
-std::vector<FloatArray> gradients(const SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
-    const Samples rows = samples(inputs, std::nullopt, weights);
+std::vector<FloatArray> gradients(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+    const Samples rows = samples(model, inputs, weights);
     const auto flat = model.read([&](const Autoencoder& core) { return core.gradients(rows); });
     return split(program(model), flat);
 }
@@ -226,10 +220,10 @@ void set_scaling(SharedModel& model, std::vector<double> shift, std::vector<doub
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 // encode, decode and reconstruct differ in the core's function alone.
-auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const) {
-    return [run](const SharedModel& model, const py::array& rows, FloatArray out) {
-        const Table in = table(rows);
-        const MutableMatrixView result = mutable_matrix(out);
+auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const, const char* name = "X") {
+    return [run, name](const SharedModel& model, const RowArray& rows, OutArray out) {
+        const Table in = table(rows, model.device_name(), name);
+        const MutableMatrixView result = mutable_matrix(out, model.device_name());
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
     };
@@ -288,13 +282,24 @@ auto quick_runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) cons
     };
 }
 
-void reconstruction_error(const SharedModel& model, const py::array& rows, DoubleArray errors,
-                          std::optional<FloatArray> per_feature, bool in_input_units, std::int64_t first_row) {
-    const Table in = table(rows);
+// errors, and what per_feature takes, are where the rows are.
+using ErrorArray = std::variant<DoubleArray, DeviceArrayPointer>;
+
+void reconstruction_error(const SharedModel& model, const RowArray& rows, ErrorArray errors,
+                          std::optional<OutArray> per_feature, bool in_input_units, std::int64_t first_row) {
+    const Table in = table(rows, model.device_name(), "X");
+    if (errors.index() != rows.index() || (per_feature && per_feature->index() != rows.index())) {
+        throw Error(ErrorKind::type, "errors must be where the rows are");
+    }
     const Units units = in_input_units ? Units::input : Units::scaled;
-    const std::span<double> out = mutable_vector<double>(errors, in.rows);
+    std::span<double> out;
+    if (const auto* const there = std::get_if<DeviceArrayPointer>(&errors)) {
+        out = device_vector(**there, model.device_name(), "errors");
+    } else {
+        out = mutable_vector<double>(std::get<DoubleArray>(errors), in.rows);
+    }
     std::optional<MutableMatrixView> elements;
-    if (per_feature) elements = mutable_matrix(*per_feature);
+    if (per_feature) elements = mutable_matrix(*per_feature, model.device_name());
     model.read([&](const Autoencoder& core) { core.reconstruction_error(in, out, elements, units, first_row); });
 }
 
@@ -313,8 +318,8 @@ void p_values(const SharedModel& model, const py::array& rows, DoubleArray p) {
     model.read([&](const Autoencoder& core) { core.p_values(in, out); });
 }
 
-double evaluate(const SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
-    const Samples rows = samples(inputs, std::nullopt, weights);
+double evaluate(const SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+    const Samples rows = samples(model, inputs, weights);
     return model.read([&](const Autoencoder& core) { return core.evaluate(rows); });
 }
 
@@ -344,7 +349,7 @@ std::pair<ModelPointer, std::vector<std::pair<py::bytes, py::bytes>>> load_check
     FoundCheckpoint found;
     ModelPointer model;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         found = newest_checkpoint(name);
         model = from_stored(std::move(found.model), Placement(device, n_threads));
     }
@@ -362,7 +367,9 @@ ModelPointer deserialise(const py::bytes& data, const std::string& device, int n
 ModelPointer moved(const SharedModel& model, const std::string& device, int n_threads) {
     StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
     const InCore in_core;
-    return from_stored(std::move(stored), Placement(device, n_threads));
+    // A device that "auto" took for the sake of the rows is kept.
+    const bool stays = model.serves([&](const std::string& name) { return name == device; });
+    return from_stored(std::move(stored), Placement(device, n_threads, stays ? model.device_name() : ""));
 }
 
 // A value that is copied while nobody writes.
@@ -396,7 +403,8 @@ void register_model(py::module_& m) {
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
-              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("max_memory").noconvert());
+              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("max_memory").noconvert(),
+              py::arg("on") = "");
     model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def_static("load_checkpoint", &load_checkpoint, py::arg("path"), py::arg("device"),
                      py::arg("n_threads").noconvert(),
@@ -422,13 +430,16 @@ void register_model(py::module_& m) {
     model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
-    model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("loss", reader([](const Autoencoder& core) { return core.state().loss(); }));
     model.def_property_readonly("offset", reader([](const Autoencoder& core) -> std::optional<double> {
                                     const std::vector<double>& offset = core.calibration().offset;
                                     return offset.empty() ? std::nullopt : std::optional(offset.front());
                                 }));
     model.def_property_readonly("last_plan", reader([](const Autoencoder& core) { return core.last_plan(); }),
                                 "How the device ran the last steps, in words.");
+    model.def_property_readonly("reads_device_rows",
+                                reader([](const Autoencoder& core) { return core.reads_device_rows(); }),
+                                "May rows be on the GPU that the model is on?");
     model.def_readonly("interrupted", &SharedModel::interrupted);
     model.def_property_readonly("history", &history);
     model.def_property("feature_names", reader([](const Autoencoder& core) { return core.feature_names; }),
@@ -465,7 +476,7 @@ void register_model(py::module_& m) {
     model.def("gradients", &gradients, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
-    model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("decode", runner(&Autoencoder::decode, "Z"), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("draw_codes", &draw_codes, py::arg("rows").noconvert(), py::arg("seed").noconvert(),
               py::arg("first_row").noconvert(), py::arg("out").noconvert(),
               "Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.");

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
     using namespace isthmus::bindings;
     register_errors();
     register_environment(m);
+    register_device_arrays(m);
     register_model(m);
     register_kernels(m);
 }

@@ -7,6 +7,7 @@
 namespace isthmus::bindings {
 
 void register_errors();
+void register_device_arrays(pybind11::module_& m);
 void register_environment(pybind11::module_& m);
 void register_model(pybind11::module_& m);
 void register_kernels(pybind11::module_& m);

@@ -13,6 +13,7 @@
 #include "core/detector.hpp"
 #include "core/model_file.hpp"
 #include "core/passage.hpp"
+#include "core/reserve.hpp"
 #include "core/row_feed.hpp"
 #include "core/scaling.hpp"
 #include "core/trainer.hpp"
@@ -37,6 +38,8 @@ public:
     const TrainingState& state() const { return state_; }
     const Scaling& scaling() const { return scaling_; }              // empty until something was trained on
     const Calibration& calibration() const { return calibration_; }  // likewise; of a detector alone
+    // May rows lie in the device's memory? What a scaling and a detector compute in double they compute on the host.
+    bool reads_device_rows() const;
     // How the device ran the last steps, in words; empty before the first.
     std::string last_plan() const { return model_->last_plan(); }
 
@@ -54,24 +57,33 @@ public:
                   const Checkpointing& checkpointing = {}, std::int64_t max_memory = 0);
     void partial_fit(const Samples& training, const Hooks& hooks, std::int64_t max_memory = 0);
 
-    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... Rows that no device can read as they
-    // are go there a block at a time.
-    void encode(const Table& x, MutableMatrixView code) const;
+    // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... and may lie in the device's memory.
+    // Rows that no device can read as they are go there a block at a time. With a reserve, which one caller uses at a
+    // time, and rows of the host within its limit no call allocates memory, and the bits are the same.
+    void encode(const Table& x, MutableMatrixView code) const { encode(x, code, nullptr); }
+    void decode(const Table& code, MutableMatrixView x) const { decode(code, x, nullptr); }
+    void reconstruct(const Table& x, MutableMatrixView y) const { reconstruct(x, y, nullptr); }
+    void encode(const Table& x, MutableMatrixView code, Reserve* reserve) const;
+    void decode(const Table& code, MutableMatrixView x, Reserve* reserve) const;
+    void reconstruct(const Table& x, MutableMatrixView y, Reserve* reserve) const;
     // Codes drawn from the distributions of the rows, and from N(0, 1); a variational autoencoder's, else throws
     // Error(runtime). Row r of `code` is a function of the seed and of first_row + r.
     void draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const;
     void draw_codes(std::uint64_t seed, MutableMatrixView code) const;
-    void decode(const Table& code, MutableMatrixView x) const;
-    void reconstruct(const Table& x, MutableMatrixView y) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
     // difference is multiplied by the column's scale before the loss is taken; bce has no such units.
+    // errors and per_feature lie in the memory that x is in.
     void reconstruction_error(const Table& x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
-                              Units units = Units::scaled, std::int64_t first_row = 0) const;
+                              Units units = Units::scaled, std::int64_t first_row = 0,
+                              Reserve* reserve = nullptr) const;
     // The mean over the features of |difference| / spread, negative: larger is more normal. per_feature takes each
     // |difference| / spread. Of a detector that was trained; else throws Error(runtime).
-    void anomaly_scores(const Table& x, std::span<double> scores, std::optional<MutableMatrixView> per_feature) const;
+    void anomaly_scores(const Table& x, std::span<double> scores, std::optional<MutableMatrixView> per_feature,
+                        Reserve* reserve = nullptr) const;
     // How rare such a score is among the rows held back. Throws Error(value) where there are none.
     void p_values(const Table& x, std::span<double> p) const;
+    // Memory for these calls on at most so many rows. n_threads 0: as in CompileOptions.
+    Reserve reserve(std::int64_t max_rows, int n_threads) const;
     // Loss over rows.
     double evaluate(const Samples& samples) const;
     // d loss / d parameter of all rows as one batch: the loss is sum(w e) / sum(w). One flat vector, program layout.
@@ -97,13 +109,16 @@ private:
     FitEnd calibrated(RowFeed& rows, const Samples& all, const std::optional<DetectorRows>& chosen, Train&& train);
     void calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen);
     template <class Body>
-    void for_each_reconstruction(const RowSource& source, Body&& body) const;
+    void for_each_reconstruction(const RowSource& source, Reserve* reserve, Body&& body) const;
     Passage passage() const;
+    void check_where(const Table& rows, const char* name) const;
     void check_inputs(const Table& x) const;
     void check_variational() const;
     void check_samples(const Samples& samples, const RowNames& names) const;
-    void run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
-             const RowNames& names) const;
+    void run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out, const RowNames& names,
+             Reserve* reserve) const;
+    bool run_on_device(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out,
+                       Reserve* reserve) const;
 
     Configuration configuration_;
     std::int64_t n_features_;

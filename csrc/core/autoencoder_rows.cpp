@@ -32,14 +32,18 @@ std::string fitted_with(std::int64_t n_features) {
 }
 
 MutableMatrixView row_range(MutableMatrixView view, std::int64_t first, std::int64_t count) {
-    return {view.row(first), count, view.cols, view.stride};
+    return {view.row(first), count, view.cols, view.stride, view.memory};
 }
+
+std::int64_t block_rows(std::int64_t cols) { return std::max<std::int64_t>(1, kBlock / cols); }
 
 // Calls body(source, first) for block after block of the rows, converted.
 template <class Body>
-void for_each_converted_block(const Samples& samples, const Passage& passage, const RowNames& names, Body&& body) {
-    const std::int64_t most = std::max<std::int64_t>(1, kBlock / samples.inputs.cols);
-    Converted converted;
+void for_each_converted_block(const Samples& samples, const Passage& passage, const RowNames& names, Reserve* reserve,
+                              Body&& body) {
+    const std::int64_t most = block_rows(samples.inputs.cols);
+    Converted own;
+    Converted& converted = reserve != nullptr ? reserve->converted : own;
     for (std::int64_t first = 0; first < samples.rows(); first += most) {
         RowNames here = names;
         here.first_row += first;
@@ -50,15 +54,31 @@ void for_each_converted_block(const Samples& samples, const Passage& passage, co
 
 // Calls body(source, first) for the rows as a device reads them: all at once where they lie so, else block by block.
 template <class Body>
-void for_each_block(const Samples& samples, const Passage& passage, const RowNames& names, Body&& body) {
+void for_each_block(const Samples& samples, const Passage& passage, const RowNames& names, Reserve* reserve,
+                    Body&& body) {
     if (const auto source = passage.in_place(samples, &names)) {
         body(*source, std::int64_t{0});
         return;
     }
-    for_each_converted_block(samples, passage, names, body);
+    for_each_converted_block(samples, passage, names, reserve, body);
 }
 
 }  // namespace
+
+Reserve Autoencoder::reserve(std::int64_t max_rows, int n_threads) const {
+    Reserve reserve;
+    reserve.max_rows = max_rows;
+    reserve.runner = model_->runner(max_rows, n_threads);
+    const auto values = [&](std::int64_t cols) {
+        return static_cast<std::size_t>(std::min(max_rows, block_rows(cols)) * cols);
+    };
+    reserve.reconstruction.reserve(values(n_features_));
+    if (configuration_.scaling) {
+        reserve.converted.inputs.reserve(values(n_features_));
+        reserve.converted.targets.reserve(values(n_features_));
+    }
+    return reserve;
+}
 
 Passage Autoencoder::passage() const {
     const bool clip = configuration_.scaling == ScalingKind::minmax;
@@ -67,20 +87,34 @@ Passage Autoencoder::passage() const {
 
 // Calls body(r, y, target) for each row of the source, in scaled space, with what it is compared with.
 template <class Body>
-void Autoencoder::for_each_reconstruction(const RowSource& source, Body&& body) const {
-    const std::int64_t most = std::max<std::int64_t>(1, kBlock / n_features_);
-    std::vector<float> y(static_cast<std::size_t>(std::min(most, source.rows()) * n_features_));
+void Autoencoder::for_each_reconstruction(const RowSource& source, Reserve* reserve, Body&& body) const {
+    const std::int64_t most = block_rows(n_features_);
+    std::vector<float> own;
+    std::vector<float>& y = reserve != nullptr ? reserve->reconstruction : own;
+    y.resize(static_cast<std::size_t>(std::min(most, source.rows()) * n_features_));
     for (std::int64_t first = 0; first < source.rows(); first += most) {
         const RowSource part = slice(source, first, std::min(most, source.rows() - first));
         const MutableMatrixView out{y.data(), part.rows(), n_features_, n_features_};
-        model_->run(0, program_.ops.size(), part.inputs, out);
+        run_on_device(0, program_.ops.size(), part.inputs, out, reserve);
         for (std::int64_t r = 0; r < part.rows(); ++r) {
             body(first + r, out.row(r), part.targets.value_or(part.inputs).row(r));
         }
     }
 }
 
+void Autoencoder::check_where(const Table& rows, const char* name) const {
+    if (rows.memory == Memory::host || reads_device_rows()) return;
+    throw Error(ErrorKind::type, std::string(name) +
+                                     " is in a device's memory; with scaling, and for a detector, rows "
+                                     "must be the host's");
+}
+
+bool Autoencoder::reads_device_rows() const {
+    return !configuration_.scaling && configuration_.kind != ModelKind::anomaly_detector;
+}
+
 void Autoencoder::check_inputs(const Table& x) const {
+    check_where(x, "X");
     if (x.rows >= 1 && x.cols == n_features_) return;  // no sentence is put together for the many calls that are right
     check_shape_of(x.rows, x.cols, n_features_, fitted_with(n_features_), "X");
 }
@@ -95,16 +129,24 @@ void Autoencoder::check_samples(const Samples& samples, const RowNames& names) c
                                               " rows, but " + names.inputs + " has " + std::to_string(samples.rows()));
         }
     }
+    check_where(samples.inputs, names.inputs);
+    if (samples.targets) check_where(*samples.targets, names.targets);
     if (samples.weights) check_weights(samples.weights, samples.rows(), names.weights);
 }
 
+bool Autoencoder::run_on_device(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out,
+                                Reserve* reserve) const {
+    if (reserve != nullptr && reserve->runner) return reserve->runner->run(first_op, last_op, rows, out);
+    return model_->run(first_op, last_op, rows, out);
+}
+
 void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
-                      const RowNames& names) const {
+                      const RowNames& names, Reserve* reserve) const {
     const bool scales = first_op == 0 && !scaling_.empty();
     const bool unscales = last_op == program_.ops.size() && !scaling_.empty();
     const auto run_block = [&](const RowSource& source, std::int64_t first) {
         const MutableMatrixView part = row_range(out, first, source.rows());
-        if (!model_->run(first_op, last_op, source.inputs, part)) return false;
+        if (!run_on_device(first_op, last_op, source.inputs, part, reserve)) return false;
         if (unscales) unscale(scaling_, part);
         return true;
     };
@@ -113,22 +155,23 @@ void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& ro
     const Samples samples{rows, std::nullopt, nullptr};
     if (const auto source = passage.in_place(samples, nullptr)) {
         if (run_block(*source, 0)) return;
-        if (const auto at = find_non_finite(source->inputs))
+        if (const auto at = find_non_finite(source->inputs, rows.there))
             refuse_non_finite(rows, *at, names.inputs, names.first_row);
         throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
     }
-    for_each_converted_block(samples, passage, names, run_block);
+    for_each_converted_block(samples, passage, names, reserve, run_block);
 }
 
-void Autoencoder::encode(const Table& x, MutableMatrixView code) const {
+void Autoencoder::encode(const Table& x, MutableMatrixView code, Reserve* reserve) const {
     check_inputs(x);
     check_shape(code, x.rows, code_size());
-    run(0, program_.code_op + 1, x, code, kRowNames);
+    run(0, program_.code_op + 1, x, code, kRowNames, reserve);
 }
 
 void Autoencoder::draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const {
     check_variational();
     check_inputs(x);
+    if (x.memory != Memory::host) throw Error(ErrorKind::type, "X is in a device's memory; codes are drawn of the host's");
     check_shape(code, x.rows, code_size());
     const std::int64_t width = code_size();
     const std::int64_t most = std::max<std::int64_t>(1, kBlock / std::max(n_features_, 2 * width));
@@ -138,7 +181,7 @@ void Autoencoder::draw_codes(const Table& x, std::uint64_t seed, std::int64_t fi
         const MutableMatrixView of_rows{parameters.data(), count, 2 * width, 2 * width};
         RowNames names = kRowNames;
         names.first_row = first_row + first;
-        run(0, program_.code_op, x.slice(first, count), of_rows, names);
+        run(0, program_.code_op, x.slice(first, count), of_rows, names, nullptr);
         draw_gaussian_codes(of_rows, seed, first_row + first, row_range(code, first, count));
     }
 }
@@ -154,39 +197,46 @@ void Autoencoder::check_variational() const {
     throw Error(ErrorKind::runtime, "codes are drawn by a variational autoencoder alone");
 }
 
-void Autoencoder::decode(const Table& code, MutableMatrixView x) const {
-    check_shape_of(code.rows, code.cols, code_size(),
-                   "columns, but this model's code has " + std::to_string(code_size()), "Z");
+void Autoencoder::decode(const Table& code, MutableMatrixView x, Reserve* reserve) const {
+    check_where(code, "Z");
+    if (code.rows < 1 || code.cols != code_size()) {  // as check_inputs
+        check_shape_of(code.rows, code.cols, code_size(),
+                       "columns, but this model's code has " + std::to_string(code_size()), "Z");
+    }
     check_shape(x, code.rows, n_features_);
-    run(program_.code_op + 1, program_.ops.size(), code, x, {"Z", "", ""});
+    run(program_.code_op + 1, program_.ops.size(), code, x, {"Z", "", ""}, reserve);
 }
 
-void Autoencoder::reconstruct(const Table& x, MutableMatrixView y) const {
+void Autoencoder::reconstruct(const Table& x, MutableMatrixView y, Reserve* reserve) const {
     check_inputs(x);
     check_shape(y, x.rows, n_features_);
-    run(0, program_.ops.size(), x, y, kRowNames);
+    run(0, program_.ops.size(), x, y, kRowNames, reserve);
 }
 
 void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
                                        std::optional<MutableMatrixView> per_feature, Units units,
-                                       std::int64_t first_row) const {
+                                       std::int64_t first_row, Reserve* reserve) const {
     const Samples samples{x, std::nullopt, nullptr};
     RowNames names = kRowNames;
     names.first_row = first_row;
-    check_samples(samples, names);
+    check_inputs(x);
     check_shape({nullptr, static_cast<std::int64_t>(errors.size()), 1, 1}, x.rows, 1);
     if (per_feature) check_shape(*per_feature, x.rows, n_features_);
     const bool in_input_units = units == Units::input && !scaling_.empty();
     if (in_input_units && program_.loss == Loss::bce) {
         throw Error(ErrorKind::value, "units must be \"scaled\" with loss=\"bce\"; got \"input\"");
     }
-    for_each_block(samples, passage(), names, [&](const RowSource& source, std::int64_t first) {
+    for_each_block(samples, passage(), names, reserve, [&](const RowSource& source, std::int64_t first) {
         const auto part = errors.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(source.rows()));
         std::optional<MutableMatrixView> elements;
         if (per_feature) elements = row_range(*per_feature, first, source.rows());
-        if (!in_input_units) return model_->row_errors(source, part, elements);
+        if (!in_input_units) {
+            if (reserve != nullptr && reserve->runner && x.memory == Memory::host)
+                return reserve->runner->row_errors(source, part, elements);
+            return model_->row_errors(source, part, elements, x.memory);
+        }
         math::visit(program_.loss, [&]<class L>(L) {
-            for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+            for_each_reconstruction(source, reserve, [&](std::int64_t r, const float* y, const float* target) {
                 double sum = 0.0;
                 for (std::int64_t c = 0; c < n_features_; ++c) {
                     const double d = static_cast<double>(y[c]) - static_cast<double>(target[c]);
@@ -203,8 +253,8 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
     });
 }
 
-void Autoencoder::anomaly_scores(const Table& x, std::span<double> scores,
-                                 std::optional<MutableMatrixView> per_feature) const {
+void Autoencoder::anomaly_scores(const Table& x, std::span<double> scores, std::optional<MutableMatrixView> per_feature,
+                                 Reserve* reserve) const {
     if (calibration_.empty()) {
         throw Error(ErrorKind::runtime, "the detector is not calibrated: it was not trained since it got its weights");
     }
@@ -213,8 +263,9 @@ void Autoencoder::anomaly_scores(const Table& x, std::span<double> scores,
     if (per_feature) check_shape(*per_feature, x.rows, n_features_);
     Passage open = passage();
     open.loss = Loss::mse;  // a difference has no bounds
-    for_each_block({x, std::nullopt, nullptr}, open, kRowNames, [&](const RowSource& source, std::int64_t first) {
-        for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+    const Samples samples{x, std::nullopt, nullptr};
+    for_each_block(samples, open, kRowNames, reserve, [&](const RowSource& source, std::int64_t first) {
+        for_each_reconstruction(source, reserve, [&](std::int64_t r, const float* y, const float* target) {
             float* const elements = per_feature ? per_feature->row(first + r) : nullptr;
             scores[static_cast<std::size_t>(first + r)] = anomaly_score(calibration_.spread, y, target, elements);
         });
@@ -232,11 +283,11 @@ void Autoencoder::p_values(const Table& x, std::span<double> p) const {
 void Autoencoder::calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen) {
     calibration_ = {};
     SpreadSum spread(n_features_);
-    const std::int64_t most = std::max<std::int64_t>(1, kBlock / n_features_);
+    const std::int64_t most = block_rows(n_features_);
     const auto for_all = [&](auto&& body) {
         for (std::int64_t first = 0; first < rows.rows(); first += most) {
             const RowSource source = rows.block(first, std::min(most, rows.rows() - first));
-            for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
+            for_each_reconstruction(source, nullptr, [&](std::int64_t r, const float* y, const float* target) {
                 body(static_cast<std::size_t>(first + r), y, target);
             });
         }

@@ -33,7 +33,7 @@ std::string text(double bytes) { return std::to_string(static_cast<std::int64_t>
 // Copies of flat buffers that a configuration asks for beside kTrainingCopies.
 double further_copies(const Configuration& configuration, const FitSize& size) {
     const double best = configuration.patience && configuration.restore_best ? 1.0 : 0.0;
-    const bool split = configuration.clip_norm || configuration.batch_size > kMostRows;
+    const bool split = configuration.clip_norm || configuration.tied_weights || configuration.batch_size > kMostRows;
     // A checkpoint is copied out of the device and written as one text.
     const double checkpoint = size.checkpoints ? 2.0 * (3.0 + best) : 0.0;
     return best + (split ? 1.0 : 0.0) + checkpoint;
@@ -50,6 +50,8 @@ MemoryNeed memory_need(const Widths& widths, const Configuration& configuration,
     const auto batch = static_cast<double>(std::min({configuration.batch_size, size.rows, kMostRows}));
     double floats = -static_cast<double>(widths.layers.front()) - kPadding;  // the input has no gradient
     for (const std::int64_t width : widths.layers) floats += 2.0 * (static_cast<double>(width) + kPadding);
+    // Means and log variances, where the code is drawn from them.
+    floats += 2.0 * static_cast<double>((widths.code_parts - 1) * widths.layers[widths.code]);
     const int threads = size.n_threads > 0 ? size.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     need.batch = kFloat * batch * (floats + kPackedFloats * threads);
 

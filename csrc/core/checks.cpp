@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <charconv>
+#include <limits>
 
 namespace isthmus {
 namespace {
@@ -34,15 +35,20 @@ std::string element(const std::string& name, MatrixView rows, Position at, std::
 
 }  // namespace
 
-std::optional<Position> find_non_finite(MatrixView rows) { return find(rows, is_non_finite); }
+std::optional<Position> find_non_finite(MatrixView rows, const DeviceMemory* there) {
+    constexpr float kMost = std::numeric_limits<float>::max();
+    if (rows.memory == Memory::device) return there->find_outside(rows, -kMost, kMost);
+    return find(rows, is_non_finite);
+}
 
-std::optional<Position> find_outside(MatrixView rows, float low, float high) {
+std::optional<Position> find_outside(MatrixView rows, float low, float high, const DeviceMemory* there) {
+    if (rows.memory == Memory::device) return there->find_outside(rows, low, high);
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
-std::optional<Position> find_outside_bce(MatrixView targets) {
+std::optional<Position> find_outside_bce(MatrixView targets, const DeviceMemory* there) {
     constexpr float kRounding = 1e-6F;
-    return find_outside(targets, -kRounding, 1.0F + kRounding);
+    return find_outside(targets, -kRounding, 1.0F + kRounding, there);
 }
 
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
@@ -56,14 +62,6 @@ void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, co
                     const std::string& name) {
     if (cols != width) throw Error(ErrorKind::value, name + " has " + std::to_string(cols) + " " + width_of);
     if (rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
-}
-
-bool are_bce_targets(MatrixView targets) { return !find_outside_bce(targets).has_value(); }
-
-void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row) {
-    if (const auto at = find_outside_bce(targets)) {
-        throw Error(ErrorKind::value, element(name, targets, *at, first_row) + "; loss=\"bce\" needs values in [0, 1]");
-    }
 }
 
 void check_weights(const float* weights, std::int64_t rows, const std::string& name) {

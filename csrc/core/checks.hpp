@@ -14,9 +14,9 @@
 namespace isthmus {
 
 // First value in row order that is NaN or infinite.
-std::optional<Position> find_non_finite(MatrixView rows);
+std::optional<Position> find_non_finite(MatrixView rows, const DeviceMemory* there = nullptr);
 // First value in row order that is not within [low, high]; a NaN never is.
-std::optional<Position> find_outside(MatrixView rows, float low, float high);
+std::optional<Position> find_outside(MatrixView rows, float low, float high, const DeviceMemory* there = nullptr);
 
 // All throw Error(value); `name` is the argument's, `first_row` the number of its row that `rows` begins with.
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row = 0);
@@ -24,11 +24,7 @@ void check_finite(MatrixView rows, const std::string& name, std::int64_t first_r
 void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, const std::string& width_of,
                     const std::string& name);
 // First value that is not within [0, 1] but for rounding, 1e-6.
-std::optional<Position> find_outside_bce(MatrixView targets);
-// Whether check_bce_targets would let them pass.
-bool are_bce_targets(MatrixView targets);
-// Throws for what find_outside_bce finds: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
-void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row = 0);
+std::optional<Position> find_outside_bce(MatrixView targets, const DeviceMemory* there = nullptr);
 // Finite, at least 0, not all 0.
 void check_weights(const float* weights, std::int64_t rows, const std::string& name);
 

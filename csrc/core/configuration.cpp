@@ -142,15 +142,32 @@ void check_together(const Configuration& c) {
 
 }  // namespace
 
+Configuration defaults_of(ModelKind kind) {
+    Configuration configuration;
+    configuration.kind = kind;
+    if (kind == ModelKind::anomaly_detector) {
+        configuration.loss = Loss::huber;
+        configuration.epochs = 20;
+        configuration.scaling = ScalingKind::standard;
+    }
+    return configuration;
+}
+
 Configuration parse_configuration(const Json& object) {
     const auto* members = object.as<JsonObject>();
     if (!members) refuse(ErrorKind::type, "a configuration", "an object of parameters by name", object);
     check_names(*members);
-    Configuration configuration;
+    ModelKind kind = ModelKind::autoencoder;
+    if (const Json* value = object.find("kind")) kind = OneOf<ModelKind>{}.read("kind", "", *value);
+    Configuration configuration = defaults_of(kind);
     for_each_field([&](const auto& field) {
         const Json* value = object.find(field.name);
         const bool may_be_none = field.none == None::is_default;
-        if (!value || (may_be_none && value->is_null())) return;
+        if (!value) return;
+        if (may_be_none && value->is_null()) {
+            configuration.*field.member = Configuration{}.*field.member;  // None, whatever the kind's default
+            return;
+        }
         configuration.*field.member = field.rule.read(std::string(field.name), may_be_none ? "None or " : "", *value);
     });
     check_together(configuration);

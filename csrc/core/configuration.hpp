@@ -13,9 +13,12 @@
 
 namespace isthmus {
 
-// An object with any of Configuration's fields by name (absent: the default; `None` is null). Throws Error(type) for a
-// value of the wrong type and Error(value) for one that is not allowed or a name that does not exist; the message
-// says name, value and what is allowed: "batch_size must be an integer of at least 1; got 0".
+// What a parameter is that is left out: the defaults of the constructor of that kind's class.
+Configuration defaults_of(ModelKind kind);
+
+// An object with any of Configuration's fields by name (absent: that kind's default; `None` is null). Throws
+// Error(type) for a value of the wrong type and Error(value) for one that is not allowed or a name that does not exist;
+// the message says name, value and what is allowed: "batch_size must be an integer of at least 1; got 0".
 Configuration parse_configuration(const Json& object);
 
 // All fields, in the order of the struct; parse_configuration(to_json(c)) == c.

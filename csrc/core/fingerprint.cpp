@@ -50,10 +50,14 @@ TablePrint print_of(const Table& table, Stop* stop) {
     Lanes lanes;
     std::vector<double> row(static_cast<std::size_t>(table.cols));
     const std::int64_t most = std::max<std::int64_t>(1, kPolled / std::max<std::int64_t>(1, table.cols));
-    for (std::int64_t r = 0; r < table.rows; ++r) {
-        if (r % most == 0 && stop != nullptr) stop->requested();
-        read_row(table, r, row.data());
-        lanes.add(row);
+    std::vector<float> brought;
+    for (std::int64_t first = 0; first < table.rows; first += most) {
+        if (stop != nullptr) stop->requested();
+        const Table block = on_host(table.slice(first, std::min(most, table.rows - first)), brought);
+        for (std::int64_t r = 0; r < block.rows; ++r) {
+            read_row(block, r, row.data());
+            lanes.add(row);
+        }
     }
     return {table.rows, table.cols, lanes.hex_digest()};
 }

@@ -14,8 +14,28 @@ std::int64_t distinct_rows(const Table& table, std::span<const std::int64_t> row
     return table.row_bytes == 0 ? 1 : table.rows;
 }
 
-MutableMatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                       const std::string& name, std::int64_t first_row, std::vector<float>& to) {
+MatrixView fill_there(const Table& table, std::span<const std::int64_t> row_numbers, const std::string& name,
+                      std::int64_t first_row, std::shared_ptr<void>& to) {
+    MatrixView rows = *table.view();
+    if (!row_numbers.empty()) {
+        const auto n = static_cast<std::int64_t>(row_numbers.size());
+        const std::int64_t stride = device_stride(rows.cols);
+        to = table.there->allocate(n * stride * std::int64_t{sizeof(float)});
+        const MutableMatrixView gathered{static_cast<float*>(to.get()), n, rows.cols, stride, Memory::device};
+        table.there->gather(rows, row_numbers, gathered);
+        rows = gathered;
+    }
+    if (auto at = find_non_finite(rows, table.there)) {
+        if (!row_numbers.empty()) at->row = row_numbers[static_cast<std::size_t>(at->row)];
+        refuse_non_finite(table, *at, name, first_row);
+    }
+    return rows;
+}
+
+MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
+                const std::string& name, std::int64_t first_row, std::vector<float>& to,
+                std::shared_ptr<void>& to_there) {
+    if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
     const std::int64_t rows = distinct_rows(table, row_numbers);
     to.resize(static_cast<std::size_t>(rows * table.cols));
     const MutableMatrixView view{to.data(), rows, table.cols, table.cols};
@@ -26,7 +46,7 @@ MutableMatrixView fill(const Table& table, std::span<const std::int64_t> row_num
 
 // As many rows as were asked for, when one stands for all of them.
 MatrixView repeated(MatrixView view, std::int64_t rows) {
-    return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0};
+    return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0, view.memory};
 }
 
 [[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
@@ -49,15 +69,19 @@ std::optional<RowSource> Passage::in_place(const Samples& samples, const RowName
     if (!inputs || (samples.targets && !targets)) return std::nullopt;
     if (names != nullptr) {
         const MatrixView compared = targets.value_or(*inputs);
-        const char* const compared_name = targets ? names->targets : names->inputs;
         // What lies within [0, 1] is finite: one pass over the data instead of two.
-        const bool in_range = loss == Loss::bce && are_bce_targets(compared);
+        const Table& compared_table = targets ? *samples.targets : samples.inputs;
+        const auto outside = loss == Loss::bce ? find_outside_bce(compared, compared_table.there) : std::nullopt;
+        const bool in_range = loss == Loss::bce && !outside;
         const auto check = [&](const Table& table, MatrixView view, const char* name) {
-            if (const auto at = find_non_finite(view)) refuse_non_finite(table, *at, name, names->first_row);
+            if (const auto at = find_non_finite(view, table.there))
+                refuse_non_finite(table, *at, name, names->first_row);
         };
         if (targets || !in_range) check(samples.inputs, *inputs, names->inputs);
         if (targets && !in_range) check(*samples.targets, *targets, names->targets);
-        if (loss == Loss::bce && !in_range) check_bce_targets(compared, compared_name, names->first_row);
+        if (outside) {
+            refuse_target(compared_table, *outside, targets ? names->targets : names->inputs, names->first_row);
+        }
     }
     return RowSource{*inputs, targets, samples.weights};
 }
@@ -65,18 +89,20 @@ std::optional<RowSource> Passage::in_place(const Samples& samples, const RowName
 RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
                            Converted& to) const {
     const std::int64_t rows = row_numbers.empty() ? samples.rows() : static_cast<std::int64_t>(row_numbers.size());
-    const MatrixView inputs = fill(samples.inputs, row_numbers, scaling, names.inputs, names.first_row, to.inputs);
+    const MatrixView inputs =
+        fill(samples.inputs, row_numbers, scaling, names.inputs, names.first_row, to.inputs, to.inputs_there);
     RowSource source{repeated(inputs, rows), {}, samples.weights};
     std::optional<MatrixView> targets;
     if (samples.targets) {
-        targets = fill(*samples.targets, row_numbers, scaling, names.targets, names.first_row, to.targets);
+        targets =
+            fill(*samples.targets, row_numbers, scaling, names.targets, names.first_row, to.targets, to.targets_there);
     }
-    const auto outside = loss == Loss::bce ? find_outside_bce(targets.value_or(inputs)) : std::nullopt;
+    const Table& compared = samples.targets ? *samples.targets : samples.inputs;
+    const auto outside = loss == Loss::bce ? find_outside_bce(targets.value_or(inputs), compared.there) : std::nullopt;
     if (outside && !clip_targets) {
         const auto row = static_cast<std::size_t>(outside->row);
         const Position at{row_numbers.empty() ? outside->row : row_numbers[row], outside->col};
-        refuse_target(samples.targets.value_or(samples.inputs), at, targets ? names.targets : names.inputs,
-                      names.first_row);
+        refuse_target(compared, at, targets ? names.targets : names.inputs, names.first_row);
     }
     if (outside) {
         if (!targets) {

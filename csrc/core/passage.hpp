@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,9 +45,10 @@ struct RowNames {
 
 inline constexpr RowNames kRowNames{"X", "y", "sample_weight"};
 
-// Where converted rows lie.
+// Where converted rows lie; `there`, where those of a device were gathered.
 struct Converted {
     std::vector<float> inputs, targets, weights;
+    std::shared_ptr<void> inputs_there, targets_there;
 };
 
 struct Passage {
@@ -56,7 +58,8 @@ struct Passage {
 
     // The rows themselves, where a device can read them all; checked, if `names` are given. Throws Error(value).
     std::optional<RowSource> in_place(const Samples& samples, const RowNames* names) const;
-    // The rows of these numbers, or all of them when there are none, checked and converted. Throws Error(value).
+    // The rows of these numbers, or all of them when there are none, checked and converted. Rows in a device's memory
+    // stay there; they are not scaled. Throws Error(value).
     RowSource convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
                       Converted& to) const;
 };

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kStretch = std::int64_t{1} << 22;
 
 MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
-    return {rows.row(first), count, rows.cols, rows.stride};
+    return {rows.row(first), count, rows.cols, rows.stride, rows.memory};
 }
 
 double bytes_of(const Table& table) {  // a row repeated is converted once

@@ -94,15 +94,23 @@ std::optional<MatrixView> Table::view() const {
     const bool contiguous = cols == 1 || col_bytes == kFloat;
     const bool aligned = std::bit_cast<std::uintptr_t>(data) % kFloat == 0 && row_bytes % kFloat == 0;
     if (number != Number::f32 || !contiguous || !aligned) return std::nullopt;
-    return MatrixView{static_cast<const float*>(data), rows, cols, row_bytes / kFloat};
+    return MatrixView{static_cast<const float*>(data), rows, cols, row_bytes / kFloat, memory};
 }
 
 Table Table::slice(std::int64_t first, std::int64_t count) const {
-    return {address(*this, first), number, count, cols, row_bytes, col_bytes};
+    Table part = *this;
+    part.data = address(*this, first);
+    part.rows = count;
+    return part;
 }
 
 std::string Table::text(Position at) const {
-    const char* const element = address(*this, at.row) + at.col * col_bytes;
+    const char* element = address(*this, at.row) + at.col * col_bytes;
+    float brought = 0.0F;
+    if (memory == Memory::device) {
+        there->copy(&brought, element, sizeof(brought));
+        element = reinterpret_cast<const char*>(&brought);
+    }
     return with_type(number, [&]<class T>(T) -> std::string {
         const T value = load<T>(element);
         if constexpr (std::is_floating_point_v<T>) {
@@ -121,6 +129,14 @@ std::optional<Position> gather(const Table& table, std::span<const std::int64_t>
 
 std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out) {
     return convert_rows(table, [=](std::int64_t i) { return first + i; }, scaling, out);
+}
+
+Table on_host(const Table& table, std::vector<float>& to) {
+    if (table.memory == Memory::host || table.rows == 0) return table;
+    const MatrixView rows = *table.view();
+    to.resize(static_cast<std::size_t>((rows.rows - 1) * rows.stride + rows.cols));
+    table.there->copy(to.data(), rows.data, static_cast<std::int64_t>(to.size() * sizeof(float)));
+    return MatrixView{to.data(), rows.rows, rows.cols, rows.stride};
 }
 
 void read_row(const Table& table, std::int64_t row, double* out) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/scaling.hpp"
 #include "device/contract.hpp"
@@ -19,19 +20,24 @@ namespace isthmus {
 enum class Number : std::uint8_t { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64 };
 
 struct Table {
-    const void* data = nullptr;
+    const void* data = nullptr;  // float32 that a device reads, where that is in the device's memory
     Number number = Number::f32;
     std::int64_t rows = 0;
     std::int64_t cols = 0;
     std::int64_t row_bytes = 0;  // from one row to the next; 0: one row repeated
     std::int64_t col_bytes = 0;
+    Memory memory = Memory::host;
+    const DeviceMemory* there = nullptr;  // what looks at values of Memory::device
 
     Table() = default;
     Table(const void* data, Number number, std::int64_t rows, std::int64_t cols, std::int64_t row_bytes,
           std::int64_t col_bytes)
         : data(data), number(number), rows(rows), cols(cols), row_bytes(row_bytes), col_bytes(col_bytes) {}
-    Table(MatrixView view)  // NOLINT: a view is a table
-        : Table(view.data, Number::f32, view.rows, view.cols, view.stride * kFloat, kFloat) {}
+    Table(MatrixView view, const DeviceMemory* there = nullptr)  // NOLINT: a view is a table
+        : Table(view.data, Number::f32, view.rows, view.cols, view.stride * kFloat, kFloat) {
+        memory = view.memory;
+        this->there = there;
+    }
 
     // The rows themselves, where a device can read them.
     std::optional<MatrixView> view() const;
@@ -54,7 +60,10 @@ std::optional<Position> convert(const Table& table, std::int64_t first, const Sc
 // The first element in row order that is NaN or infinite as it stands.
 std::optional<Position> find_non_finite(const Table& table);
 
-// One row in double, as it is; out has cols values.
+// The table itself, or a copy in `to` of one in the device's memory.
+Table on_host(const Table& table, std::vector<float>& to);
+
+// One row in double, as it is; out has cols values. Of the host alone, as are gather, convert and find_non_finite.
 void read_row(const Table& table, std::int64_t row, double* out);
 
 // Throws Error(value) that names argument, row, column and value: what is NaN or infinite, or beyond float32.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/fingerprint.hpp"
@@ -71,6 +72,13 @@ struct Progress : Counters {
 struct TrainingState : Progress {
     Tensors tensors;
     DataPrint data;  // of the fit that fit_last_epoch belongs to; empty: it leaves no checkpoints
+
+    // Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
+    std::optional<double> loss() const {
+        if (!history.loss.empty()) return history.loss.back();
+        if (weight_sum > 0.0) return loss_sum / weight_sum;
+        return std::nullopt;
+    }
 };
 
 }  // namespace isthmus

@@ -145,6 +145,16 @@ Stretch stretch(MatrixView matrix, std::int64_t begin, std::int64_t end) {
     return {matrix.row(begin), std::max<std::int64_t>(1, (end - begin) * matrix.cols / 16)};
 }
 
+// Rows that the threads together take through the layers, each a share of the panels, at most; beyond that each takes
+// rows of its own.
+std::int64_t rows_by_panels(const Network& network, int threads) {
+    const bool large = network.multiply_adds() > kWordsInL2;
+    return threads > 1 ? (large ? 4 : 1) * threads * std::int64_t{network.isa().tile_rows} - 1 : 0;
+}
+
+// As many as a block can have.
+constexpr std::int64_t kMostBlockRows = kBlockTiles * kMostTileRows;
+
 double forward_flops(const Network& network, std::int64_t rows) {
     return 2.0 * static_cast<double>(network.multiply_adds()) * static_cast<double>(rows);
 }
@@ -159,9 +169,8 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
     const std::size_t last_layer = network.layers_before(last_op);
     // Kernels write whole vectors: where a row of `out` is not, a buffer stands between.
     const bool direct = out.cols % isa.lanes == 0 && out.cols == network.layers()[last_layer - 1].out;
-    const bool large = network.multiply_adds() > kWordsInL2;
     const bool far = rows.rows * rows.cols > kWordsInL2;
-    const bool by_panels = threads > 1 && rows.rows < (large ? 4 : 1) * threads * isa.tile_rows;
+    const bool by_panels = rows.rows <= rows_by_panels(network, threads);
     const std::int64_t block = by_panels ? rows.rows : std::min(most_block_rows(network), rows.rows);
     const TwoMatrices two(network, block);
     Lease scratch(pool, two.size() * (by_panels ? 1 : threads));
@@ -223,11 +232,10 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
     const std::int64_t block = std::min(most_block_rows(network), n);
     const TwoMatrices two(network, block);
     Lease scratch(pool, two.size() * threads);
-    std::vector<const float*> targets(static_cast<std::size_t>(block * threads));
     const MatrixView& target_rows = source.targets ? *source.targets : source.inputs;
     run_team(threads, [&](const Member& me) {
         float* const mine = scratch.data() + me.id * two.size();
-        const float** target = targets.data() + me.id * block;
+        const float* target[kMostBlockRows];
         for_each_row_block(network, me.begin(n), me.end(n), [&](std::int64_t row, std::int64_t end) {
             const MatrixView x{source.inputs.row(row), end - row, source.inputs.cols, source.inputs.stride};
             const Matrix y = forward(layer_run, 0, network.layers().size(), x, two, mine, {}, nullptr);
@@ -237,6 +245,12 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                                 per_feature ? per_feature->stride : 0});
         });
     });
+}
+
+std::int64_t Inference::most_scratch(const Network& network, std::int64_t rows, int threads) {
+    const std::int64_t by_panels = std::min(rows, rows_by_panels(network, threads));
+    const std::int64_t by_rows = std::min(rows, most_block_rows(network));
+    return std::max(TwoMatrices(network, by_panels).size(), TwoMatrices(network, by_rows).size() * threads);
 }
 
 }  // namespace isthmus::cpu

@@ -182,11 +182,13 @@ struct Products {
     void (*round)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t x_stride, Pair* pairs);
 };
 
+inline constexpr int kMostTileRows = 16;
+
 struct InstructionSet {
     const char* name;
     int lanes;
     int panel;
-    int tile_rows;
+    int tile_rows;  // at most kMostTileRows
 
     Products products;  // in float32
     // True when every new param and v is finite.

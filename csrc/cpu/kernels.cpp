@@ -11,6 +11,8 @@
 
 namespace isthmus::cpu::ISTHMUS_ISA {
 
+static_assert(kTileRows <= kMostTileRows);
+
 extern const InstructionSet kInstructionSet;  // a const is internal unless declared otherwise
 const InstructionSet kInstructionSet = {
     .name = ISTHMUS_TEXT(ISTHMUS_ISA),

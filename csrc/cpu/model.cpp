@@ -127,8 +127,38 @@ bool CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, M
 }
 
 void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
-                          std::optional<MutableMatrixView> per_feature) const {
+                          std::optional<MutableMatrixView> per_feature, Memory /*memory*/) const {
     inference().row_errors(source, errors, per_feature);
+}
+
+// Scratch of its own, which no other call can take.
+class CpuModel::CpuRunner final : public Runner {
+public:
+    CpuRunner(const CpuModel& model, std::int64_t max_rows, int n_threads)
+        : model_(model),
+          n_threads_(n_threads),
+          scratch_(Inference::most_scratch(model.network_, max_rows, n_threads)) {}
+
+    bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) override {
+        return inference().run(first_op, last_op, rows, out);
+    }
+    void row_errors(const RowSource& source, std::span<double> errors,
+                    std::optional<MutableMatrixView> per_feature) override {
+        inference().row_errors(source, errors, per_feature);
+    }
+
+private:
+    Inference inference() {
+        return {model_.network_, {model_.flat_.params.data(), model_.copies_.data()}, scratch_, n_threads_};
+    }
+
+    const CpuModel& model_;
+    int n_threads_;
+    ScratchPool scratch_;
+};
+
+std::unique_ptr<Runner> CpuModel::runner(std::int64_t max_rows, int n_threads) const {
+    return std::make_unique<CpuRunner>(*this, max_rows, n_threads > 0 ? n_threads : default_threads());
 }
 
 }  // namespace isthmus::cpu

@@ -27,10 +27,13 @@ public:
     std::string last_plan() const override { return last_plan_; }
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const override;
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    Memory memory) const override;
+    std::unique_ptr<Runner> runner(std::int64_t max_rows, int n_threads) const override;
 
 private:
+    class CpuRunner;
+
     struct Flat {
         Buffer params, m, v;
     };

@@ -147,9 +147,10 @@ private:
 
 // The most rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block
 // is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
+inline constexpr std::int64_t kBlockTiles = 20;
 inline std::int64_t most_block_rows(const Network& network) {
     const std::int64_t tile = network.isa().tile_rows;
-    if (network.multiply_adds() > kWordsInL2) return 20 * tile;
+    if (network.multiply_adds() > kWordsInL2) return kBlockTiles * tile;
     return std::clamp(kWordsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
 }
 

@@ -26,16 +26,18 @@ public:
         const Limits found = limits();
         check_precision(options.precision, found, name());
         const OnDevice device(ordinal_);
-        return std::make_unique<CudaModel>(ordinal_, found, program, arithmetic_of(options.precision, found));
+        return std::make_unique<CudaModel>(ordinal_, memory_, found, program, arithmetic_of(options.precision, found));
     }
 
     const Kernels& kernels() const override { return kernels_; }
+    const DeviceMemory* memory() const override { return &memory_; }
 
 private:
     Limits limits() const { return with_environment(limits_); }
 
     int ordinal_;
     Limits limits_;
+    CudaMemory memory_{ordinal_};
     CudaKernels kernels_{ordinal_, [this] { return limits(); }};
 };
 

@@ -3,19 +3,44 @@
 
 #include <algorithm>
 
+#include "cuda/memory.hpp"
+
 namespace isthmus::cuda {
 
 // ---- held ---------------------------------------------------------------------------------------------------------
 
+namespace {
+
+// Inputs and targets are read at the same offsets.
+bool serve_in_place(const RowSource& source) {
+    return source.inputs.memory == Memory::device &&
+           (!source.targets ||
+            (source.targets->memory == Memory::device && source.targets->stride == source.inputs.stride));
+}
+
+void bring(MatrixView rows, float* to, std::int64_t stride, PinnedPair<float>& pinned, cudaStream_t stream) {
+    if (rows.memory == Memory::host) return upload(rows, to, stride, pinned, stream);
+    copy_rows_async(to, stride, rows.data, rows.stride, rows.rows, stride, stream);  // and the zeros after each row
+}
+
+}  // namespace
+
 HeldRows::HeldRows(const RowSource& source, PinnedPair<float>& pinned, cudaStream_t stream)
-    : stride_(row_stride(source.inputs.cols)),
-      inputs_(source.rows() * stride_),
-      targets_(source.targets ? source.rows() * stride_ : 0),
+    : in_place_(serve_in_place(source)),
+      stride_(in_place_ ? source.inputs.stride : row_stride(source.inputs.cols)),
+      inputs_(in_place_ ? 0 : source.rows() * stride_),
+      targets_(source.targets && !in_place_ ? source.rows() * stride_ : 0),
       weights_(source.weights ? source.rows() : 0) {
     const Drain drain(stream);
-    upload(source.inputs, inputs_.data(), stride_, pinned, stream);
-    if (source.targets) upload(*source.targets, targets_.data(), stride_, pinned, stream);
+    if (!in_place_) {
+        bring(source.inputs, inputs_.data(), stride_, pinned, stream);
+        if (source.targets) bring(*source.targets, targets_.data(), stride_, pinned, stream);
+    }
     if (source.weights) upload({source.weights, source.rows(), 1, 1}, weights_.data(), 1, pinned, stream);
+    rows_.inputs = in_place_ ? source.inputs.data : inputs_.data();
+    rows_.targets = !source.targets ? rows_.inputs : in_place_ ? source.targets->data : targets_.data();
+    rows_.stride = stride_;
+    rows_.weights = weights_.data();
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
@@ -26,11 +51,7 @@ std::int64_t HeldRows::bytes(const RowSource& source) {
 }
 
 BatchRows HeldRows::rows(std::int64_t first) const {
-    BatchRows rows;
-    rows.inputs = inputs_.data();
-    rows.targets = targets_.size() > 0 ? targets_.data() : inputs_.data();
-    rows.stride = stride_;
-    rows.weights = weights_.data();
+    BatchRows rows = rows_;
     rows.first = first;
     return rows;
 }

@@ -15,19 +15,27 @@
 
 namespace isthmus::cuda {
 
-// A source's rows on the device.
+// Does any of its matrices lie in the device's memory?
+inline bool on_device(const RowSource& source) {
+    return source.inputs.memory == Memory::device || (source.targets && source.targets->memory == Memory::device);
+}
+
+// A source's rows on the device: copies, or the caller's own where those can serve as they are.
 class HeldRows {
 public:
     HeldRows(const RowSource& source, PinnedPair<float>& pinned, cudaStream_t stream);
 
-    // What such a copy of the source takes.
+    // What a copy of the host's source takes.
     static std::int64_t bytes(const RowSource& source);
 
     BatchRows rows(std::int64_t first) const;
+    bool in_place() const { return in_place_; }  // whoever reads the caller's memory waits for it first
 
 private:
+    bool in_place_;
     std::int64_t stride_;
-    DeviceArray<float> inputs_, targets_, weights_;
+    DeviceArray<float> inputs_, targets_, weights_;  // empty for what is the caller's
+    BatchRows rows_;
 };
 
 // The rows of a range, in order, a piece at a time.

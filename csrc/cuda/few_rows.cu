@@ -14,13 +14,14 @@ __global__ void __launch_bounds__(kRowBlockThreads, 1) few_rows(FewRowsArgs a) {
     WeightStream weights(net, a.params, shared);
     const int x_quads = quads(net.layers[0].in);
     for (int i = static_cast<int>(threadIdx.x); i < x_quads; i += kRowBlockThreads) {
-        reinterpret_cast<float4*>(shared + net.inputs)[i] = reinterpret_cast<const float4*>(a.x)[row * x_quads + i];
+        reinterpret_cast<float4*>(shared + net.inputs)[i] = reinterpret_cast<const float4*>(a.x + row * a.x_stride)[i];
     }
     for (int p = 0; p < net.n_passes; ++p) {
         const RowBlockLayer& layer = net.layers[p];
         const bool last = p + 1 == net.n_passes;
-        const int y_stride = 4 * quads(layer.out);
-        float* const y = last ? a.y + row * y_stride : shared + layer.y;
+        // Nothing is written beyond the caller's columns.
+        const int y_width = last ? layer.out : 4 * quads(layer.out);
+        float* const y = last ? a.y + row * a.y_stride : shared + layer.y;
         run_pass<true>(net, shared, net.passes[p], weights, [&](int, int col, int apart, auto& sums) {
             add_bias(a.params + layer.flat_bias, layer.out, col, apart, sums);
             activate(layer.activation, sums);
@@ -28,7 +29,7 @@ __global__ void __launch_bounds__(kRowBlockThreads, 1) few_rows(FewRowsArgs a) {
 #pragma unroll
             for (const float value : sums[0]) {
                 // What the next layer's sums meet beyond the width is 0: act(0) need not be.
-                if (c < y_stride) y[c] = c < layer.out ? value : 0.0F;
+                if (c < y_width) y[c] = c < layer.out ? value : 0.0F;
                 c += apart;
             }
         });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cfloat>
 #include <cstring>
 
 #include "cuda/feed.hpp"
@@ -120,9 +121,9 @@ void change_code(const CodeStage& code, const Layer& layer, std::int64_t count, 
 }
 
 // The layers of ops [first_op, last_op) of `count` rows at x, with the activations of training or of inference. Returns
-// the output, in ping or pong.
+// the output, of the last layer's stride: `to`, where that is given, else in ping or pong.
 const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
-                        const float* x, std::int64_t count, Lane& lane) {
+                        const float* x, std::int64_t x_stride, std::int64_t count, Lane& lane, float* to = nullptr) {
     const Network& network = inference.network;
     const std::size_t first_layer = network.layers_before(first_op);
     const std::size_t last_layer = network.layers_before(last_op);
@@ -131,7 +132,7 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     lane.pong.grow(count * network.widest_stride());
     float* y = lane.ping.data();
     float* other = lane.pong.data();
-    LayerMatrix input{const_cast<float*>(x)};  // which nobody writes to
+    LayerMatrix input{const_cast<float*>(x), {}, x_stride};  // which nobody writes to
     if (planes > 0) {
         const std::int64_t size = planes * count * plane_stride(network.widest_stride());
         lane.planes.grow(size);
@@ -148,20 +149,21 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     if (planes > 0) {
         const Layer& first = network.layers()[first_layer];
         input.planes = take(first.in);
-        split({x, count, first.in, first.in_stride(), input.planes}, lane.stream);
+        split({x, count, first.in, x_stride, input.planes}, lane.stream);
     }
     for (std::size_t i = first_layer; i < last_layer; ++i) {
         const Layer& layer = network.layers()[i];
-        LayerMatrix output{y};
+        const bool last = i + 1 == last_layer;
         const bool changes =
             network.code() != nullptr && network.code()->changes() && network.code()->follows(i, last_op);
-        if (planes > 0 && i + 1 < last_layer && !changes) output = {nullptr, take(layer.out)};
+        LayerMatrix output{last && !changes && to != nullptr ? to : y};
+        if (planes > 0 && !last && !changes) output = {nullptr, take(layer.out), 0};
         run_layer(network, i, training ? layer.training_activation : layer.activation, inference.weights, count, input,
                   output, nullptr, inference.limits, lane.stream);
         if (changes) {
             const CodeStage& code = *network.code();
-            LayerMatrix changed{code.sampled ? other : y};
-            if (planes > 0 && i + 1 < last_layer) changed.planes = take(code.width);
+            LayerMatrix changed{last && to != nullptr ? to : code.sampled ? other : y};
+            if (planes > 0 && !last) changed.planes = take(code.width);
             change_code(code, layer, count, output, changed, lane.stream);
             input = changed;
             if (!code.sampled) std::swap(y, other);
@@ -173,23 +175,41 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
     return input.floats;
 }
 
-// All at once, from and to pinned memory.
+// Has the lane look for a value that is not finite in rows of the device; all_finite tells once the stream is done.
+void queue_search(const Inference& inference, MatrixView rows, Lane& lane) {
+    inference.memory.hold_back(lane.stream);
+    forget(lane.found.data(), lane.stream);
+    search({rows.data, rows.rows, rows.cols, rows.stride, -FLT_MAX, FLT_MAX, lane.found.data()}, lane.stream);
+    copy_async(lane.first_bad.data(), lane.found.data(), 1, lane.stream);
+}
+
+bool all_finite(const Lane& lane) { return *lane.first_bad.data() == kNowhere; }
+
+// All at once, from and to pinned memory or where the caller's rows are on the device.
 bool run_few(const Inference& inference, const RowBlockLayout& layout, MatrixView rows, MutableMatrixView out) {
     TwoLanes lanes(inference.pool, false);
-    const std::int64_t in_stride = row_stride(rows.cols);
-    const std::int64_t out_stride = row_stride(out.cols);
+    const bool in_place = rows.memory == Memory::device;
+    const bool leave_there = out.memory == Memory::device;
+    const std::int64_t in_stride = in_place ? rows.stride : row_stride(rows.cols);
+    const std::int64_t out_stride = leave_there ? out.stride : row_stride(out.cols);
+    const std::int64_t packed = in_place ? 0 : rows.rows * in_stride;
     bool finite = true;
     lanes.for_each_block(
         rows.rows, rows.rows,
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            lane.packed.grow(count * (in_stride + out_stride));
-            finite = pack_finite(rows, first, count, in_stride, lane.packed.data());
-            run_few_rows(
-                {layout, inference.weights.params, lane.packed.data(), lane.packed.data() + count * in_stride, count},
-                lane.stream);
+            lane.packed.grow(packed + (leave_there ? 0 : count * out_stride));
+            if (in_place) {
+                queue_search(inference, rows, lane);
+            } else {
+                finite = pack_finite(rows, first, count, in_stride, lane.packed.data());
+            }
+            run_few_rows({layout, inference.weights.params, in_place ? rows.data : lane.packed.data(), in_stride,
+                          leave_there ? out.data : lane.packed.data() + packed, out_stride, count},
+                         lane.stream);
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            unpack(lane.packed.data() + count * in_stride, out_stride, out, first, count);
+            if (in_place) finite = all_finite(lane);
+            if (!leave_there) unpack(lane.packed.data() + packed, out_stride, out, first, count);
         });
     return finite;
 }
@@ -205,26 +225,44 @@ bool Inference::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
     const std::int64_t in_stride = row_stride(rows.cols);
     const std::int64_t out_stride = row_stride(out.cols);
     const std::int64_t block = block_rows(network.widest_stride());
+    const bool in_place = rows.memory == Memory::device;
+    const bool leave_there = out.memory == Memory::device;
+    // Without padding, which is not ours to write.
+    const bool written_there = leave_there && out.stride == out_stride && out.cols == out_stride;
     TwoLanes lanes(pool, rows.rows > block);
     bool finite = true;
     lanes.for_each_block(
         rows.rows, block,
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            lane.packed.grow(count * std::max(in_stride, out_stride));
-            lane.input.grow(count * in_stride);
-            finite &= pack_finite(rows, first, count, in_stride, lane.packed.data());
-            copy_async(lane.input.data(), lane.packed.data(), count * in_stride, lane.stream);
-            const float* const y = run_layers(*this, first_op, last_op, false, lane.input.data(), count, lane);
-            copy_async(lane.packed.data(), y, count * out_stride, lane.stream);
+            const float* x = rows.row(first);
+            if (in_place) {
+                queue_search(*this, {x, count, rows.cols, rows.stride, rows.memory}, lane);
+            } else {
+                lane.packed.grow(count * std::max(in_stride, out_stride));
+                lane.input.grow(count * in_stride);
+                finite &= pack_finite(rows, first, count, in_stride, lane.packed.data());
+                copy_async(lane.input.data(), lane.packed.data(), count * in_stride, lane.stream);
+                x = lane.input.data();
+            }
+            const float* const y = run_layers(*this, first_op, last_op, false, x, in_place ? rows.stride : in_stride,
+                                              count, lane, written_there ? out.row(first) : nullptr);
+            if (written_there) return;
+            if (leave_there) {
+                copy_rows_async(out.row(first), out.stride, y, out_stride, count, out.cols, lane.stream);
+            } else {
+                lane.packed.grow(count * out_stride);
+                copy_async(lane.packed.data(), y, count * out_stride, lane.stream);
+            }
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            unpack(lane.packed.data(), out_stride, out, first, count);
+            if (in_place) finite &= all_finite(lane);
+            if (!leave_there) unpack(lane.packed.data(), out_stride, out, first, count);
         });
     return finite;
 }
 
 void Inference::row_errors(const RowSource& source, std::span<double> errors,
-                           std::optional<MutableMatrixView> per_feature) const {
+                           std::optional<MutableMatrixView> per_feature, Memory leave_in) const {
     const std::int64_t stride = row_stride(network.n_features());
     const std::int64_t block = block_rows(network.widest_stride());
     const auto* const held = static_cast<const HeldRows*>(source.resident.get());
@@ -241,6 +279,7 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
             BatchRows rows;
             lane.packed.grow(2 * count * stride);
             if (held != nullptr) {
+                if (held->in_place()) memory.hold_back(lane.stream);
                 rows = held->rows(source.resident_row + first);
                 rows.weights = nullptr;
             } else {
@@ -252,8 +291,8 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                     rows.targets = lane.target.data();
                 }
             }
-            const float* const y =
-                run_layers(*this, 0, network.ops(), true, rows.inputs + rows.first * stride, count, lane);
+            const float* const y = run_layers(*this, 0, network.ops(), true, rows.inputs + rows.first * rows.stride,
+                                              rows.stride, count, lane);
             lane.errors.grow(count);
             lane.row_errors.grow(count);
             LossArgs args{};
@@ -272,12 +311,24 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                 args.values_stride = stride;
             }
             loss(args, lane.stream);
-            copy_async(lane.row_errors.data(), lane.errors.data(), count, lane.stream);
-            if (per_feature) copy_async(lane.packed.data(), lane.values.data(), count * stride, lane.stream);
+            if (leave_in == Memory::device) {
+                copy_async(errors.data() + first, lane.errors.data(), count, lane.stream);
+            } else {
+                copy_async(lane.row_errors.data(), lane.errors.data(), count, lane.stream);
+            }
+            if (!per_feature) return;
+            if (per_feature->memory == Memory::device) {
+                copy_rows_async(per_feature->row(first), per_feature->stride, lane.values.data(), stride, count,
+                                per_feature->cols, lane.stream);
+            } else {
+                copy_async(lane.packed.data(), lane.values.data(), count * stride, lane.stream);
+            }
         },
         [&](Lane& lane, std::int64_t first, std::int64_t count) {
-            std::copy_n(lane.row_errors.data(), count, errors.begin() + first);
-            if (per_feature) unpack(lane.packed.data(), stride, *per_feature, first, count);
+            if (leave_in == Memory::host) std::copy_n(lane.row_errors.data(), count, errors.begin() + first);
+            if (per_feature && per_feature->memory == Memory::host) {
+                unpack(lane.packed.data(), stride, *per_feature, first, count);
+            }
         });
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of the host through a range of layers, block by block on two lanes: while one lane computes, the other copies.
+// Rows through a range of layers, block by block on two lanes: while one lane computes, the other copies. Rows of the
+// device are read where they are, and results may stay there.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "cuda/buffer.hpp"
 #include "cuda/elementwise.hpp"
+#include "cuda/memory.hpp"
 #include "cuda/network.hpp"
 #include "cuda/plan.hpp"
 #include "cuda/stream.hpp"
@@ -29,6 +31,8 @@ struct Lane {
     DeviceArray<Bfloat16> planes, other;  // the same as planes
     DeviceArray<float> values;
     DeviceArray<double> errors;
+    DeviceArray<FoundAt> found{1};  // the first value of a block that is not finite, for rows of the device
+    PinnedArray<FoundAt> first_bad{1};
 };
 
 // Lanes for calls that run at the same time, as many as there ever were.
@@ -47,10 +51,11 @@ struct Inference {
     const Limits& limits;
     Weights weights;
     LanePool& pool;
+    const CudaMemory& memory;
 
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const;
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const;
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    Memory memory) const;
 };
 
 }  // namespace isthmus::cuda

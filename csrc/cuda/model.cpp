@@ -39,8 +39,10 @@ RangeFacts facts_of(const RowSource& source, const StepRange& range, const Updat
 
 }  // namespace
 
-CudaModel::CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic)
+CudaModel::CudaModel(int ordinal, const CudaMemory& memory, const Limits& limits, const Program& program,
+                     Arithmetic arithmetic)
     : ordinal_(ordinal),
+      memory_(memory),
       limits_(limits),
       network_(program, arithmetic),
       state_(network_.memory_size()),
@@ -101,6 +103,10 @@ void CudaModel::rollback() {
 std::shared_ptr<const void> CudaModel::hold(const RowSource& source) const {
     const OnDevice device(ordinal_);
     const std::lock_guard lock(holding_);
+    if (on_device(source)) {
+        memory_.hold_back(stream_);
+        return std::make_shared<const HeldRows>(source, pinned_, stream_);
+    }
     if (!fits(HeldRows::bytes(source), free_bytes())) return nullptr;
     try {
         return std::make_shared<const HeldRows>(source, pinned_, stream_);
@@ -165,7 +171,14 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     const DeviceArray<float> gradient(network_.flat_size() + network_.tied_size());
     const DeviceArray<Progress> progress(1);
     Progress sums;
-    StreamedFeed feed(source, numbers, piece, stream);
+    NumberBuffers buffers;
+    const std::shared_ptr<const void> resident = on_device(source) ? hold(source) : nullptr;
+    const std::unique_ptr<Feed> rows_of_pieces = [&]() -> std::unique_ptr<Feed> {
+        if (!resident) return std::make_unique<StreamedFeed>(source, numbers, piece, stream);
+        memory_.hold_back(stream);
+        return std::make_unique<HeldFeed>(held(resident), 0, numbers, piece, buffers, stream);
+    }();
+    Feed& feed = *rows_of_pieces;
     const Drain drain(stream);
     copy_async(progress.data(), &sums, 1, stream);
     zero_async(gradient.data(), network_.flat_size(), stream);
@@ -190,7 +203,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     return totals;
 }
 
-Inference CudaModel::inference() const { return {network_, limits_, parameters().weights(), lanes_}; }
+Inference CudaModel::inference() const { return {network_, limits_, parameters().weights(), lanes_, memory_}; }
 
 bool CudaModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const {
     const OnDevice device(ordinal_);
@@ -198,9 +211,13 @@ bool CudaModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, 
 }
 
 void CudaModel::row_errors(const RowSource& source, std::span<double> errors,
-                           std::optional<MutableMatrixView> per_feature) const {
+                           std::optional<MutableMatrixView> per_feature, Memory memory) const {
     const OnDevice device(ordinal_);
-    inference().row_errors(source, errors, per_feature);
+    if (source.resident || !on_device(source)) return inference().row_errors(source, errors, per_feature, memory);
+    RowSource rows = source;
+    rows.resident = hold(source);
+    rows.resident_row = 0;
+    inference().row_errors(rows, errors, per_feature, memory);
 }
 
 }  // namespace isthmus::cuda

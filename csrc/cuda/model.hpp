@@ -8,6 +8,7 @@
 
 #include "cuda/buffer.hpp"
 #include "cuda/inference.hpp"
+#include "cuda/memory.hpp"
 #include "cuda/network.hpp"
 #include "cuda/one_block_training.hpp"
 #include "cuda/passes.hpp"
@@ -21,7 +22,8 @@ namespace isthmus::cuda {
 
 class CudaModel final : public Model {
 public:
-    CudaModel(int ordinal, const Limits& limits, const Program& program, Arithmetic arithmetic);
+    CudaModel(int ordinal, const CudaMemory& memory, const Limits& limits, const Program& program,
+              Arithmetic arithmetic);
     ~CudaModel() override;
 
     void write(const Tensors& tensors) override;
@@ -34,8 +36,8 @@ public:
     std::string last_plan() const override { return last_plan_; }
     Totals gradient(const RowSource& source, std::span<float> flat) const override;
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const override;
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    Memory memory) const override;
 
 private:
     Parameters parameters() const;
@@ -44,6 +46,7 @@ private:
                               std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop);
 
     int ordinal_;
+    const CudaMemory& memory_;
     Limits limits_;
     Network network_;
     Stream stream_;

@@ -13,7 +13,7 @@
 namespace isthmus::cuda {
 
 // Of a matrix of the device's own: rows begin at multiples of 16 bytes.
-constexpr std::int64_t row_stride(std::int64_t width) { return (width + 3) / 4 * 4; }
+constexpr std::int64_t row_stride(std::int64_t width) { return device_stride(width); }
 constexpr std::int64_t plane_stride(std::int64_t width) { return (width + 7) / 8 * 8; }  // of planes.hpp
 
 struct Layer {

@@ -60,9 +60,9 @@ Workspace::Workspace(const Network& network, const Limits& limits, std::int64_t 
 void run_layer(const Network& network, std::size_t i, Activation activation, const Weights& weights, std::int64_t rows,
                const LayerMatrix& x, const LayerMatrix& y, float* z, const Limits& limits, cudaStream_t stream) {
     const Layer& layer = network.layers()[i];
-    dense_forward({rows, layer.in, layer.out, x.floats, layer.in_stride(), weights.params + layer.weight,
-                   weights.params + layer.bias, activation, y.floats, z, layer.out_stride(), x.planes,
-                   weights.planes->of(i), y.planes},
+    dense_forward({rows, layer.in, layer.out, x.floats, x.stride != 0 ? x.stride : layer.in_stride(),
+                   weights.params + layer.weight, weights.params + layer.bias, activation, y.floats, z,
+                   layer.out_stride(), x.planes, weights.planes->of(i), y.planes},
                   product_plan(network.arithmetic(), rows, layer.out, layer.in, layer.out, limits), stream);
 }
 

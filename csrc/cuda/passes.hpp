@@ -17,10 +17,11 @@
 
 namespace isthmus::cuda {
 
-// A matrix as floats of the layer's stride, as planes, or as both.
+// A matrix as floats, as planes, or as both.
 struct LayerMatrix {
     float* floats = nullptr;
     Planes planes = {};
+    std::int64_t stride = 0;  // of the floats of an input; 0: the layer's
 };
 
 // The matrices of a piece of `rows` rows while training: the input x, and y and dz of every layer. Where a derivative

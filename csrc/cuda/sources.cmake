@@ -6,6 +6,7 @@ set(ISTHMUS_CUDA_SOURCES
   code.cu
   code_sample.cu
   device.cpp
+  elements.cu
   device_limits.cpp
   feed.cpp
   few_rows.cu
@@ -18,6 +19,7 @@ set(ISTHMUS_CUDA_SOURCES
   input_gradient.cu
   kernels.cpp
   loss.cu
+  memory.cpp
   model.cpp
   network.cpp
   one_block.cu

@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "device/memory.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
@@ -110,7 +111,8 @@ struct UpdateRule {
 // output is compared with (same shape); otherwise the clean input is. `weights`, when given, has one float a row.
 //
 // `resident`, when given, is what Model::hold of the same model gave for these rows, or for a source that these are
-// rows resident_row and on of: the device then reads its own copy.
+// rows resident_row and on of: the device then reads its own copy. Inputs and targets may be in the device's memory,
+// where they are read in place; the weights are the host's.
 struct RowSource {
     MatrixView inputs;
     std::optional<MatrixView> targets;
@@ -202,6 +204,18 @@ struct CompileOptions {
 
 // ---- model ------------------------------------------------------------------------------------------------------
 
+// What a model computes from rows, for one caller at a time who waits for each answer: everything it needs is there
+// when it is made, and it allocates nothing afterwards. The model must outlive it and not be changed during a call.
+class Runner {
+public:
+    virtual ~Runner() = default;
+
+    // As Model::run and Model::row_errors, for at most as many rows as the runner was made for.
+    virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) = 0;
+    virtual void row_errors(const RowSource& source, std::span<double> errors,
+                            std::optional<MutableMatrixView> per_feature) = 0;
+};
+
 // A compiled program with its parameters on a device. const methods may be called by many threads at once.
 class Model {
 public:
@@ -217,7 +231,8 @@ public:
 
     // Copies the rows to where the device reads them, for calls that come back to the same rows: whoever sets the
     // result as RowSource::resident must not change the rows while it lives. Null when the device reads them where
-    // they are, or has no room: then each call brings what it needs.
+    // they are, or has no room: then each call brings what it needs. Rows in the device's memory are only referred to,
+    // unless inputs and targets lie differently; Error(memory) where that has no room.
     virtual std::shared_ptr<const void> hold(const RowSource& /*source*/) const { return nullptr; }
 
     virtual Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
@@ -235,9 +250,13 @@ public:
     // of the rows is not finite: the device reads them all anyway, and in parallel.
     virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
 
-    // e_i for each row, double (rows). per_feature, when given, takes each element's loss (rows, n_features).
+    // e_i for each row, double (rows), in that memory. per_feature, when given, takes each element's loss (rows,
+    // n_features).
     virtual void row_errors(const RowSource& source, std::span<double> errors,
-                            std::optional<MutableMatrixView> per_feature) const = 0;
+                            std::optional<MutableMatrixView> per_feature, Memory memory = Memory::host) const = 0;
+
+    // n_threads 0: as in CompileOptions. Null when the device has nothing better than run and row_errors.
+    virtual std::unique_ptr<Runner> runner(std::int64_t /*max_rows*/, int /*n_threads*/) const { return nullptr; }
 };
 
 // ---- single kernels, for people who measure or embed single pieces (isthmus.kernels) ----------------------------
@@ -277,12 +296,8 @@ public:
     // Throws Error(runtime) for a precision the device cannot do.
     virtual std::unique_ptr<Model> compile(const Program& program, const CompileOptions& options) const = 0;
     virtual const Kernels& kernels() const = 0;
-};
-
-// First row and column (in row order) whose value is NaN or infinite, or nullopt.
-struct Position {
-    std::int64_t row = 0;
-    std::int64_t col = 0;
+    // Null where all memory is the host's: nothing of Memory::device then comes to the device.
+    virtual const DeviceMemory* memory() const { return nullptr; }
 };
 
 }  // namespace isthmus

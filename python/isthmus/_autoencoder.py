@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _budget, _checkpoints, _coercion, _core
+from isthmus import _budget, _checkpoints, _coercion, _core, _device_arrays
 from isthmus._device import draw_seed, place, stored_random_state
 from isthmus._exports import Exports
 from isthmus._scikit_learn import check_names, check_width
@@ -241,9 +241,13 @@ class Autoencoder(Views, Exports):
         Parameters
         ----------
         X : array-like of shape (n, features)
-            Anything that NumPy makes a 2-D array of numbers from; pandas, polars and Arrow tables. A float32 array with
-            contiguous rows is not copied, unless there is a ``scaling``; others are, once, or a stretch of steps at a
-            time where they are too large.
+            Anything that NumPy makes a 2-D array of numbers from; pandas, polars and Arrow tables; arrays on a GPU
+            (PyTorch, JAX, CuPy, Numba), by DLPack or ``__cuda_array_interface__``. A float32 array with contiguous
+            rows is not copied, unless there is a ``scaling``; others are, once, or a stretch of steps at a time where
+            they are too large. On a GPU, rows are read in place where their number of columns and their stride are
+            multiples of 4; others are converted there for the time of the call. The model must be on the same GPU;
+            ``device="auto"`` takes the one that X is on. With a ``scaling``, and for an `AnomalyDetector`, rows on a
+            GPU are copied to the host for the call.
         y : ignored
             For scikit-learn.
         sample_weight : array-like of shape (n,), optional
@@ -282,13 +286,13 @@ class Autoencoder(Views, Exports):
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
-            rows = _coercion.readable(array)
-            weights = _coercion.row_weights(sample_weight, len(rows))
-            validation, targets = self._validation(validation_data, rows.shape[1])
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], where, names)
+                core = self._fresh(parameters, array.shape[1], where, names, array)
             else:
                 core = continued(before, parameters, where, names)
+            rows = _coercion.readable(_device_arrays.brought(array, core, "X"))
+            weights = _coercion.row_weights(sample_weight, len(rows))
+            validation, targets = self._validation(validation_data, core)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
@@ -339,7 +343,7 @@ class Autoencoder(Views, Exports):
             kept = kept.where_a_folder_is()
             rows = _coercion.readable(self._rows(X, core))
             weights = _coercion.row_weights(sample_weight, len(rows))
-            validation, targets = self._validation(validation_data, rows.shape[1])
+            validation, targets = self._validation(validation_data, core)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
@@ -354,13 +358,15 @@ class Autoencoder(Views, Exports):
         with alone(self):
             parameters, where = self._checked_parameters()
             before = self._model
-            array = _coercion.matrix(X) if before is None else self._rows(X, before)
-            rows = _coercion.readable(array)
-            weights = _coercion.row_weights(sample_weight, len(rows))
             if before is None:
-                core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [])
+                array = _coercion.matrix(X)
+                core = self._fresh(parameters, array.shape[1], where, _coercion.feature_names(X) or [], array)
+                array = _device_arrays.brought(array, core, "X")
             else:
                 core = continued(before, parameters, where, before.feature_names)
+                array = self._rows(X, core)
+            rows = _coercion.readable(array)
+            weights = _coercion.row_weights(sample_weight, len(rows))
             train(self, core, lambda: core.partial_fit(rows, weights, _budget.memory(self.max_memory)))
         return self
 
@@ -405,15 +411,19 @@ class Autoencoder(Views, Exports):
     # ---- inference --------------------------------------------------------------------------------------------------
 
     def encode(self, X: ArrayLike) -> Any:
-        """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`."""
+        """The codes of X, float32 of shape (n, code), in the container chosen by `set_output`, else in X's library.
+
+        A tensor of PyTorch, an array of JAX, CuPy or Numba gives one of the same library on the same device, sharing
+        the memory of the result; everything else gives NumPy's. Rows on a GPU are read there: see `fit`.
+        """
         codes = None if self._model is None else self._model.encode_quickly(X, self.device, self.n_threads)
         if codes is None:
             core = self._ready()
             codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
         return self._contain(codes, X)
 
-    def decode(self, Z: ArrayLike) -> Float32:
-        """Rows from codes: Z of shape (n, code) to float32 of shape (n, features)."""
+    def decode(self, Z: ArrayLike) -> Any:
+        """Rows from codes: Z of shape (n, code) to float32 of shape (n, features), in Z's library."""
         rows = None if self._model is None else self._model.decode_quickly(Z, self.device, self.n_threads)
         if rows is not None:
             return rows
@@ -421,28 +431,27 @@ class Autoencoder(Views, Exports):
         array = _coercion.matrix(Z, "Z")
         if array.shape[1] != core.code_size:
             raise ValueError(f"Z has {array.shape[1]} columns, but the code of this model has {core.code_size}")
-        return self._run(core.decode, array, "Z", core.n_features)
+        array = _device_arrays.brought(array, core, "Z")
+        return _device_arrays.in_kind(self._run(core.decode, array, "Z", core.n_features), Z)
 
     def transform(self, X: ArrayLike) -> Any:
         """`encode`, under scikit-learn's name."""
         return self.encode(X)
 
-    def inverse_transform(self, Z: ArrayLike) -> Float32:
+    def inverse_transform(self, Z: ArrayLike) -> Any:
         """`decode`, under scikit-learn's name."""
         return self.decode(Z)
 
-    def reconstruct(self, X: ArrayLike) -> Float32:
-        """``decode(encode(X))`` in one pass, float32 of shape (n, features)."""
+    def reconstruct(self, X: ArrayLike) -> Any:
+        """``decode(encode(X))`` in one pass, float32 of shape (n, features), in X's library."""
         rows = None if self._model is None else self._model.reconstruct_quickly(X, self.device, self.n_threads)
         if rows is not None:
             return rows
         core = self._ready()
-        return self._run(core.reconstruct, self._rows(X, core), "X", core.n_features)
+        return _device_arrays.in_kind(self._run(core.reconstruct, self._rows(X, core), "X", core.n_features), X)
 
-    def reconstruction_error(
-        self, X: ArrayLike, per_feature: bool = False, units: str = "scaled"
-    ) -> NDArray[np.float64]:
-        """Each row's error, the mean of its loss over the features, of shape (n,).
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False, units: str = "scaled") -> Any:
+        """Each row's error, the mean of its loss over the features, float64 of shape (n,), in X's library.
 
         Parameters
         ----------
@@ -456,8 +465,14 @@ class Autoencoder(Views, Exports):
         if units not in ("scaled", "input"):
             raise ValueError(f"units must be 'scaled' or 'input'; got {units!r}")
         core = self._ready()
-        array = self._rows(X, core)
-        errors = np.empty(len(array), np.float64)
+        return _device_arrays.in_kind(self._errors(core, self._rows(X, core), per_feature, units), X)
+
+    def _errors(self, core: _core.Model, array: Any, per_feature: bool = False, units: str = "scaled") -> Any:
+        errors = _device_arrays.empty(array, (len(array),), wide=True)
+        if isinstance(array, _core.DeviceArray):
+            losses = array.empty(list(array.shape), False) if per_feature else None
+            core.reconstruction_error(_coercion.readable(array), errors, losses, units == "input", 0)
+            return errors if losses is None else losses.widened()
         elements = np.empty(array.shape, np.float64) if per_feature else None
         for where, rows in _coercion.blocks(array, whole=not per_feature):
             block = None if elements is None else np.empty(rows.shape, np.float32)
@@ -466,9 +481,13 @@ class Autoencoder(Views, Exports):
                 elements[where] = block
         return errors if elements is None else elements
 
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike) -> Any:
         """The negative `reconstruction_error`, of shape (n,): larger is better."""
-        return -self.reconstruction_error(X)
+        core = self._ready()
+        return _device_arrays.in_kind(self._scores(core, self._rows(X, core)), X)
+
+    def _scores(self, core: _core.Model, array: Any) -> Any:
+        return -self._errors(core, array)
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative loss over X: larger is better. y is ignored."""
@@ -507,23 +526,24 @@ class Autoencoder(Views, Exports):
         return _budget.seconds(self.max_seconds), _budget.memory(self.max_memory)
 
     def _fresh(
-        self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str]
+        self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str], rows: Any = None
     ) -> _core.Model:
-        """A core model with initial weights."""
+        """A core model with initial weights. ``"auto"`` puts it on the GPU that the rows are on, if they are on one."""
         _, max_memory = self._limits()
-        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, max_memory)
+        on = _device_arrays.home(rows, where[0])
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, max_memory, on)
         core.feature_names = names
         return core
 
-    def _rows(self, X: object, core: _core.Model) -> NDArray[Any]:
+    def _rows(self, X: object, core: _core.Model) -> Any:
         """X as a 2-D array with the columns that the model was fitted on."""
         owner = type(self).__name__
         array = _coercion.matrix(X)
         check_names(owner, X, core.feature_names)
         check_width(owner, "X", array.shape[1], core.n_features)
-        return array
+        return _device_arrays.brought(array, core, "X")
 
-    def _validation(self, data: Any, n_features: int) -> tuple[Float32 | None, Float32 | None]:
+    def _validation(self, data: Any, core: _core.Model) -> tuple[Any, Any]:
         """Rows to validate on and, where the caller gave them, other targets."""
         if data is None:
             return None, None
@@ -537,13 +557,13 @@ class Autoencoder(Views, Exports):
         rows = []
         for X, name in named:
             array = _coercion.matrix(X, name)
-            check_width(type(self).__name__, name, array.shape[1], n_features)
-            rows.append(_coercion.readable(array, name))
+            check_width(type(self).__name__, name, array.shape[1], core.n_features)
+            rows.append(_coercion.readable(_device_arrays.brought(array, core, name), name))
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod
-    def _run(run: Any, array: NDArray[Any], name: str, width: int) -> Float32:
-        out = np.empty((len(array), width), np.float32)
+    def _run(run: Any, array: Any, name: str, width: int) -> Any:
+        out = _device_arrays.empty(array, (len(array), width))
         for where, rows in _coercion.blocks(array, name):
-            run(rows, out[where])
+            run(rows, out if len(rows) == len(out) else out[where])
         return out

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _core, _frames
+from isthmus import _core, _device_arrays, _frames
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -30,8 +30,9 @@ _BLOCK = 1 << 20
 # ---- anything to an array ---------------------------------------------------------------------------------------
 
 
-def matrix(X: object, name: str = "X") -> NDArray[Any]:
-    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in.
+def matrix(X: object, name: str = "X") -> Any:
+    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in: NumPy's, or
+    a `DeviceArray` for one on a GPU.
 
     Raises
     ------
@@ -41,7 +42,8 @@ def matrix(X: object, name: str = "X") -> NDArray[Any]:
         For another number of dimensions, rows of different lengths, strings, complex numbers, masked values, and
         arrays without rows or columns.
     """
-    array = _array(X, name, "a 2-D array (rows, features)")
+    there = _device_arrays.take(X, name)
+    array: Any = _array(X, name, "a 2-D array (rows, features)") if there is None else there
     if array.ndim == 1:
         raise ValueError(
             f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
@@ -100,8 +102,9 @@ def feature_names(X: object) -> list[str] | None:
 # ---- arrays that the core reads ---------------------------------------------------------------------------------
 
 
-def readable(array: NDArray[Any], name: str = "X", first_row: int = 0) -> NDArray[Any]:
-    """The 2-D array itself where the core knows its type of number, else a copy in the nearest type that it knows.
+def readable(array: Any, name: str = "X", first_row: int = 0) -> Any:
+    """The 2-D array itself where the core knows its type of number, else a copy in the nearest type that it knows; for
+    one on a GPU, itself or a copy there.
 
     `first_row` is added to the row that an error names.
 
@@ -113,6 +116,11 @@ def readable(array: NDArray[Any], name: str = "X", first_row: int = 0) -> NDArra
     TypeError
         For an object array that holds something other than numbers.
     """
+    if isinstance(array, _core.DeviceArray):
+        rows, at = array.readable()
+        if at is not None:
+            raise ValueError(f"{_element(name, *at)} is {_why_not_finite(array.item(*at), name)}")
+        return rows
     if _core.reads(array):
         return array
     if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
@@ -122,8 +130,13 @@ def readable(array: NDArray[Any], name: str = "X", first_row: int = 0) -> NDArra
     return _converted(array, name, lambda row, column: _element(name, row + first_row, column), native)
 
 
-def blocks(array: NDArray[Any], name: str = "X", whole: bool = True) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """The array's rows in order as `readable` gives them, all at once where that is no copy and `whole` asks for it."""
+def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[slice, Any]]:
+    """The array's rows in order as `readable` gives them, all at once on a GPU, and where that is no copy and `whole`
+    asks for it.
+    """
+    if isinstance(array, _core.DeviceArray):
+        yield slice(None), readable(array, name)
+        return
     if whole and _core.reads(array):
         yield slice(None), array
         return
@@ -150,9 +163,13 @@ def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | Non
     """One contiguous float32 a row, or None; the core checks that they are not negative."""
     if sample_weight is None:
         return None
-    array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
+    there = _device_arrays.take(sample_weight, "sample_weight")  # the trainer reads weights on the host
+    array: Any = there
+    if there is None:
+        array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
     if array.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one number a row of X; got {array.shape}")
+    array = _device_arrays.on_host(array)
     column = _converted(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
     return np.ascontiguousarray(column[:, 0])
 

@@ -8,7 +8,55 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+import typing_extensions
+__all__: list[str] = ['DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+class DeviceArray:
+    """
+    An array in the memory of a GPU, for DLPack and __cuda_array_interface__.
+    """
+    def __dlpack__(self, *, stream: typing.Any = None, max_version: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex] | None = None, dl_device: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex] | None = None, copy: bool | None = None) -> typing_extensions.CapsuleType:
+        ...
+    def __dlpack_device__(self) -> tuple[int, int]:
+        ...
+    def __len__(self) -> int:
+        ...
+    def __neg__(self) -> DeviceArray:
+        ...
+    def check_device(self, model_device: str, name: str) -> None:
+        """
+        ValueError that names both, unless that is where the array is.
+        """
+    def empty(self, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], wide: bool) -> DeviceArray:
+        """
+        A new array on the same device, of float32 or float64.
+        """
+    def item(self, row: int, column: int) -> float:
+        ...
+    def readable(self) -> tuple[DeviceArray, tuple[int, int] | None]:
+        """
+        As float32 that the core reads, the array itself where it can be, and where a copy is not finite.
+        """
+    def to_host(self) -> numpy.ndarray:
+        """
+        A NumPy array: float32 of what that holds exactly, else float64.
+        """
+    def widened(self) -> DeviceArray:
+        ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, typing.Any]:
+        ...
+    @property
+    def device(self) -> str:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def ndim(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        ...
 class Model:
     """
     A network with its weights and training state, on a device.
@@ -32,7 +80,7 @@ class Model:
         """
         New training parameters; ValueError when the network would change.
         """
-    def decode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def decode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
@@ -50,7 +98,7 @@ class Model:
         """
         The codes of a C-contiguous float32 array; None for what needs more than that, or other threads.
         """
-    def evaluate(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
+    def evaluate(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
     def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
         """
@@ -58,7 +106,7 @@ class Model:
         """
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
-    def gradients(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+    def gradients(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def moved(self, device: str, n_threads: int) -> Model:
         """
@@ -68,11 +116,11 @@ class Model:
         ...
     def partial_fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, max_memory: int) -> None:
         ...
-    def reconstruct(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def reconstruct(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def reconstruct_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
-    def reconstruction_error(self, rows: numpy.ndarray, errors: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None, in_input_units: bool, first_row: int) -> None:
+    def reconstruction_error(self, rows: numpy.ndarray | DeviceArray, errors: numpy.typing.NDArray[numpy.float64] | DeviceArray, per_feature: numpy.typing.NDArray[numpy.float32] | DeviceArray | None, in_input_units: bool, first_row: int) -> None:
         """
         first_row is the number of the first of these rows, for messages.
         """
@@ -132,6 +180,11 @@ class Model:
     def parameters(self) -> dict[str, typing.Any]:
         ...
     @property
+    def reads_device_rows(self) -> bool:
+        """
+        May rows be on the GPU that the model is on?
+        """
+    @property
     def shapes(self) -> list[list[int]]:
         ...
     @property
@@ -173,6 +226,10 @@ def dense_backward_weight(x: typing.Any, dz: typing.Any, out: typing.Any, device
     ...
 def dense_forward(x: typing.Any, weight: typing.Any, bias: typing.Any, activation: str, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
     ...
+def device_array(array: typing.Any, name: str) -> DeviceArray | None:
+    """
+    The caller's array, by DLPack or __cuda_array_interface__; None for one that is not on a GPU.
+    """
 def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.
@@ -197,6 +254,10 @@ def noise_kinds() -> list[str]:
     ...
 def optimizers() -> list[str]:
     ...
+def place(values: numpy.ndarray, device: str) -> DeviceArray:
+    """
+    A copy of a NumPy array on a GPU.
+    """
 def reads(array: numpy.ndarray) -> bool:
     """
     Does the core convert an array of this number type itself?

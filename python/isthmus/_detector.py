@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _coercion
+from isthmus import _coercion, _device_arrays
 from isthmus._autoencoder import Autoencoder
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from isthmus import _core
 
 
 class AnomalyDetector(Autoencoder):
@@ -115,28 +117,33 @@ class AnomalyDetector(Autoencoder):
             raise AttributeError(f"this {type(self).__name__} was not trained since it got its weights")
         return offset
 
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike) -> Any:
         """How normal each row is, of shape (n,): the negative mean of the errors that `explain` gives."""
-        core = self._ready()
-        array = self._rows(X, core)
+        return super().score_samples(X)
+
+    def _scores(self, core: _core.Model, array: NDArray[Any]) -> NDArray[np.float64]:
         scores = np.empty(len(array), np.float64)
         for where, rows in _coercion.blocks(array):
             core.anomaly_scores(rows, scores[where], None)
         return scores
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+    def decision_function(self, X: ArrayLike) -> Any:
         """`score_samples` minus ``offset_``, of shape (n,): below 0 is an anomaly."""
-        return self.score_samples(X) - self.offset_
+        return _device_arrays.in_kind(self._decision(X), X)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """1 for each normal row and -1 for each anomaly, of shape (n,)."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
+    def _decision(self, X: ArrayLike) -> NDArray[np.float64]:
+        core = self._ready()
+        return self._scores(core, self._rows(X, core)) - self.offset_
 
-    def fit_predict(self, X: ArrayLike, y: object = None, **fit_arguments: Any) -> NDArray[np.int64]:
+    def predict(self, X: ArrayLike) -> Any:
+        """1 for each normal row and -1 for each anomaly, int64 of shape (n,)."""
+        return _device_arrays.in_kind(np.where(self._decision(X) < 0, -1, 1), X)
+
+    def fit_predict(self, X: ArrayLike, y: object = None, **fit_arguments: Any) -> Any:
         """`fit`, with its arguments, then `predict` for the same rows."""
         return self.fit(X, y, **fit_arguments).predict(X)
 
-    def p_values(self, X: ArrayLike) -> NDArray[np.float64]:
+    def p_values(self, X: ArrayLike) -> Any:
         """The conformal p-value of each row, of shape (n,): how rare a score as low as its own is.
 
         (1 + k) / (1 + m), where k of the m rows that ``calibration_fraction`` held back score as low or lower. For rows
@@ -152,9 +159,9 @@ class AnomalyDetector(Autoencoder):
         p = np.empty(len(array), np.float64)
         for where, rows in _coercion.blocks(array):
             core.p_values(rows, p[where])
-        return p
+        return _device_arrays.in_kind(p, X)
 
-    def explain(self, X: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def explain(self, X: ArrayLike) -> tuple[Any, Any]:
         """What makes each row odd.
 
         Returns
@@ -171,7 +178,8 @@ class AnomalyDetector(Autoencoder):
             block = np.empty(rows.shape, np.float32)
             core.anomaly_scores(rows, np.empty(len(rows), np.float64), block)
             error[where] = block
-        return error, self._run(core.reconstruct, array, "X", core.n_features)
+        expected = self._run(core.reconstruct, array, "X", core.n_features)
+        return _device_arrays.in_kind(error, X), _device_arrays.in_kind(expected, X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

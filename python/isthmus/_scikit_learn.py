@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus._coercion import feature_names
+from isthmus._device_arrays import in_kind, on_host
 from isthmus._fitted import Fitted
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Transformer(Fitted):
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None
-            ``"default"`` is a NumPy array; None changes nothing.
+            ``"default"`` is an array of X's library, NumPy's for what has none; None changes nothing.
         """
         if transform is None:
             return self
@@ -81,7 +82,7 @@ class Transformer(Fitted):
         self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _contain(self, values: NDArray[np.float32], X: object) -> Any:
+    def _contain(self, values: Any, X: object) -> Any:
         """The values in the chosen container; a pandas frame keeps the index of X."""
         container = getattr(self, "_sklearn_output_config", {}).get("transform")
         if container is None:
@@ -91,12 +92,12 @@ class Transformer(Fitted):
             import pandas
 
             index = X.index if isinstance(X, pandas.DataFrame) else None
-            return pandas.DataFrame(values, index=index, columns=self.get_feature_names_out(), copy=False)
+            return pandas.DataFrame(on_host(values), index=index, columns=self.get_feature_names_out(), copy=False)
         if container == "polars":
             import polars
 
-            return polars.DataFrame(values, schema=self.get_feature_names_out().tolist(), orient="row")
-        return values
+            return polars.DataFrame(on_host(values), schema=self.get_feature_names_out().tolist(), orient="row")
+        return in_kind(values, X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Names of the code's columns: the class name in lower case and a number.

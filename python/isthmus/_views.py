@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _coercion
+from isthmus import _coercion, _device_arrays
 from isthmus._scikit_learn import Transformer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from isthmus import _core
     from isthmus._report import Report
@@ -81,7 +81,7 @@ class Views(Transformer):
         if n < 1:
             raise ValueError(f"n must be at least 1; got {n}")
         core = self._ready()
-        rows = _coercion.readable(self._rows(X, core)[:n])
+        rows = _coercion.readable(_device_arrays.on_host(self._rows(X, core))[:n])
         image = _plots.image_shape(shape, core.n_features)
         return _plots.reconstructions(rows, self._run(core.reconstruct, rows, "X", core.n_features), image, ax)
 
@@ -109,7 +109,8 @@ class Views(Transformer):
         from isthmus import _plots
 
         core = self._ready()
-        return _plots.code(self._run(core.encode, self._rows(X, core), "X", core.code_size), labels, ax)
+        codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+        return _plots.code(_device_arrays.on_host(codes), labels, ax)
 
     # ---- text and HTML ----------------------------------------------------------------------------------------------
 
@@ -134,11 +135,11 @@ class Views(Transformer):
         from isthmus._network import network
 
         core = self._ready()
-        array = self._rows(X, core)
+        array = _device_arrays.on_host(self._rows(X, core))
         if len(array) < 2:
             raise ValueError(f"X must have at least 2 rows for a report; got {len(array)}")
-        errors = self.reconstruction_error(X)
-        scores = self.score_samples(X)
+        errors = self._errors(core, array)
+        scores = self._scores(core, array)
         x = _coercion.readable(array[_principal.sample(*array.shape)])
         elements = np.empty(x.shape, np.float32)
         core.reconstruction_error(x, np.empty(len(x), np.float64), elements, False, 0)
@@ -188,11 +189,11 @@ class Views(Transformer):
     if TYPE_CHECKING:
 
         def _ready(self) -> _core.Model: ...
-        def _rows(self, X: object, core: _core.Model) -> NDArray[Any]: ...
+        def _rows(self, X: object, core: _core.Model) -> Any: ...
         @staticmethod
-        def _run(run: Any, array: NDArray[Any], name: str, width: int) -> NDArray[np.float32]: ...
-        def reconstruction_error(self, X: ArrayLike) -> NDArray[np.float64]: ...
-        def score_samples(self, X: ArrayLike) -> NDArray[np.float64]: ...
+        def _run(run: Any, array: Any, name: str, width: int) -> Any: ...
+        def _errors(self, core: _core.Model, array: Any) -> Any: ...
+        def _scores(self, core: _core.Model, array: Any) -> Any: ...
 
 
 def _n_parameters(core: _core.Model) -> int:

@@ -340,7 +340,10 @@ def _done(result: T | None) -> T:
 
 
 def _matrix(array: ArrayLike, name: str) -> Float32:
-    return _coercion.float32(_coercion.matrix(array, name), name)
+    matrix = _coercion.matrix(array, name)
+    if not isinstance(matrix, np.ndarray):
+        raise TypeError(f"{name} is on {matrix.device}; isthmus.kernels takes arrays of the host")
+    return _coercion.float32(matrix, name)
 
 
 def _vector(array: ArrayLike, name: str, size: int) -> Float32:

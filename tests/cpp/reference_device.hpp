@@ -106,8 +106,8 @@ public:
         return all_finite;
     }
 
-    void row_errors(const RowSource& source, std::span<double> errors,
-                    std::optional<MutableMatrixView> per_feature) const override {
+    void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
+                    isthmus::Memory /*memory*/) const override {
         const Doubles params = widen(state_.params);
         for (std::int64_t r = 0; r < source.rows(); ++r) {
             const Pass pass = network_.forward(params, widen(source.inputs.row(r), source.inputs.cols));

@@ -10,6 +10,7 @@
 #include "check.hpp"
 #include "core/configuration.hpp"
 #include "core/model_file.hpp"
+#include "counts.hpp"
 #include "model_files.hpp"
 
 using namespace model_files;
@@ -120,6 +121,7 @@ TEST(every_truncation_is_refused) {
             CHECK(verdict(cut).starts_with("here: offset "));
             CHECK(verdict(sealed(cut)).starts_with("here: "));
         }
+        counted("truncated files in C++", 2 * file.size());
         CHECK_VERDICT(file + '\0', "the digest is ");
         CHECK_VERDICT(sealed(file + '\0'), "1 bytes after the last tensor");
         CHECK_VERDICT(sealed(file + file), "bytes after the last tensor");
@@ -135,6 +137,7 @@ TEST(every_bit_flip_is_refused) {
             CHECK(verdict(file).starts_with("here: offset "));
             file[bit / 8] = static_cast<char>(file[bit / 8] ^ flip);
         }
+        counted("single bit flips in C++", 8 * file.size());
         CHECK(verdict(file) == "accepted");
     }
 }

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 UNDER_SANITIZERS = {
     "test_cuda": ("products_are_exact_on_integers", "single_kernels_are_those_of_the_cpu",
                   "two_runs_give_the_same_bits"),
+    "test_cuda_memory": ("every_type_of_element_is_converted", "values_outside_are_found_wherever_they_are",
+                         "rows_are_gathered_and_widened"),
     "test_cuda_few_rows": ("a_value_that_is_not_finite_is_seen",),
     "test_cuda_graphs": ("graphs_have_the_bits_of_single_steps",),
     "test_cuda_one_block": ("noise_weights_and_targets_in_every_combination", "the_first_step_that_diverges_is_named"),

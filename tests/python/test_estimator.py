@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checks import assert_same_bits, bits, package
-from isthmus import Autoencoder
+from isthmus import AnomalyDetector, Autoencoder, VariationalAutoencoder
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
@@ -47,6 +47,11 @@ def test_defaults_are_those_of_the_documentation() -> None:
     kinds = [p.kind for p in signature.parameters.values()]
     assert kinds[:2] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
     assert set(kinds[2:]) == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("heir", [AnomalyDetector, VariationalAutoencoder])
+def test_heirs_have_every_parameter(heir: type[Autoencoder]) -> None:
+    assert set(DEFAULTS) <= set(heir().get_params())
 
 
 def test_the_constructor_only_stores() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import assert_same_bits, bits, package, run_python
+from checks import assert_same_bits, bits, counted, package, run_python
 from isthmus import Autoencoder, ModelFormatError
 from numpy.typing import NDArray
 
@@ -164,7 +164,7 @@ def small() -> bytes:
 
 
 def test_every_truncation_is_refused(small: bytes) -> None:
-    for length in range(len(small)):
+    for length in counted("truncated files in Python", range(len(small))):
         with pytest.raises(ModelFormatError):
             Autoencoder.from_bytes(small[:length])
     for tail in (b"\0", b" ", small):
@@ -175,7 +175,7 @@ def test_every_truncation_is_refused(small: bytes) -> None:
 
 def test_every_bit_flip_is_refused(small: bytes) -> None:
     accepted = []
-    for bit in range(8 * len(small)):
+    for bit in counted("single bit flips in Python", range(8 * len(small))):
         changed = bytearray(small)
         changed[bit // 8] ^= 1 << bit % 8
         try:

@@ -28,12 +28,18 @@ enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector, variational
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
-// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative.
+// Whose memory a pointer is of. What is `device` is read and written by a device alone: the host must not touch it.
+enum class Memory : std::uint8_t { host, device };
+
+// Row r, column c is data[r * stride + c]; the stride is in elements, may be 0 (one row repeated) or negative. What
+// is read in a device's memory has a positive stride, rows that begin at multiples of 16 bytes, and zeros after them up
+// to a multiple of 4 columns.
 struct MatrixView {
     const float* data = nullptr;
     std::int64_t rows = 0;
     std::int64_t cols = 0;
     std::int64_t stride = 0;
+    Memory memory = Memory::host;
 
     const float* row(std::int64_t r) const { return data + r * stride; }
 };
@@ -43,9 +49,10 @@ struct MutableMatrixView {
     std::int64_t rows = 0;
     std::int64_t cols = 0;
     std::int64_t stride = 0;
+    Memory memory = Memory::host;
 
     float* row(std::int64_t r) const { return data + r * stride; }
-    operator MatrixView() const { return {data, rows, cols, stride}; }
+    operator MatrixView() const { return {data, rows, cols, stride, memory}; }
 };
 
 // ---- configuration: the constructor's parameters that belong to the model (design: "What people see"). ----------
