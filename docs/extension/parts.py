@@ -57,6 +57,14 @@ def section(text: str, name: str | None) -> str:
     raise KeyError(name)
 
 
+def raised(text: str) -> str:
+    """With each heading one level up: that of a section below a page's title."""
+    lines = text.splitlines()
+    for i, _, _ in headings(text):
+        lines[i] = lines[i][1:]
+    return "\n".join(lines)
+
+
 def pages() -> list[Path]:
     return sorted(DOCS.glob("*.md"))
 
@@ -121,7 +129,9 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
     text, done, here = text_of(page), [], 0
     for match in INCLUDE.finditer(text):
         other = (DOCS / match[1]).resolve()
-        done += [moved(text[here : match.start()], page), moved(section(other.read_text("utf-8"), match[2]), other)]
+        part, above = section(other.read_text("utf-8"), match[2]), headings(text[: match.start()])
+        part = raised(part) if above and above[-1][1] == 1 else part
+        done += [moved(text[here : match.start()], page), moved(part, other)]
         here = match.end()
     done.append(moved(text[here:], page))
     named = {line.strip() for line in text.splitlines()} | {name}

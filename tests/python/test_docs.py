@@ -79,7 +79,7 @@ def test_every_section_of_the_readme_is_on_the_site() -> None:
 def test_what_no_page_names_is_on_the_site_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
-    (tmp_path / "README.md").write_text("# T\n## A\na\n## B c\n[x](#a)\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("# T\n## A\na\n### In\n## B c\n[x](#a)\n", encoding="utf-8")
     (docs / "page.md").write_text(f"# P\n[include](../README.md#a)\n\n{parts.OTHER_SECTIONS}\n", encoding="utf-8")
     (docs / "index.md").write_text(f"# T\n\n{parts.OTHER_PAGES}\n", encoding="utf-8")
     monkeypatch.setattr(parts, "DOCS", docs)
@@ -91,7 +91,7 @@ def test_what_no_page_names_is_on_the_site_all_the_same(tmp_path: Path, monkeypa
             source = [""]
             parts.read(None, name, source)
             read[name] = source[0]
-        assert read == {"page": "# P\na\n\n## B c\n\n[x](page.md)\n", "index": "# T\n\npage\n"}
+        assert read == {"page": "# P\na\n## In\n\n## B c\n\n[x](page.md)\n", "index": "# T\n\npage\n"}
     finally:
         for cached in (parts.text_of, parts.homes):
             cached.cache_clear()
