@@ -39,7 +39,8 @@ public:
     std::string last_plan() const { return model_->last_plan(); }
 
     // Rows held back by configuration.validation_fraction, when no validation rows are given, are drawn from the seed.
-    // The first training fits the scaling, to the rows that are trained on; later ones keep it.
+    // The first training fits the scaling and, with Missing::mask, the columns' means, to the rows that are trained on;
+    // later ones keep them. With Missing::mask a NaN is a missing value, in these rows and in all that follow.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
     // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
     FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks);
@@ -51,7 +52,8 @@ public:
     void decode(const Table& code, MutableMatrixView x) const;
     void reconstruct(const Table& x, MutableMatrixView y) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
-    // difference is multiplied by the column's scale before the loss is taken; bce has no such units.
+    // difference is multiplied by the column's scale before the loss is taken; bce has no such units. A row of which
+    // nothing was observed has no error: NaN, as each element has that is missing.
     void reconstruction_error(const Table& x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
                               Units units = Units::scaled, std::int64_t first_row = 0) const;
     // The mean over the features of |difference| / spread, negative: larger is more normal. per_feature takes each
@@ -92,6 +94,7 @@ private:
     Program program_;
     TrainingState state_;
     Scaling scaling_;
+    std::vector<double> means_;  // of the columns, with Missing::mask; empty until something was trained on
     Calibration calibration_;
     std::unique_ptr<Model> model_;
     bool training_ = false;  // see Training in the source

@@ -2,6 +2,8 @@
 // What is computed from rows and changes nothing: codes, reconstructions, errors, gradients. Rows that no device reads
 // as they are go there in blocks; a row's result does not depend on the others.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -18,6 +20,8 @@ namespace {
 
 // Elements converted at a time: 4 MiB of float32, small enough for a cache and large enough for every thread.
 constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 void check_shape(MatrixView out, std::int64_t rows, std::int64_t cols) {
     if (out.rows == rows && out.cols == cols) return;
@@ -57,11 +61,35 @@ void for_each_block(const Samples& samples, const Passage& passage, const RowNam
     for_each_converted_block(samples, passage, names, body);
 }
 
+// A device gives 0 for rows of which nothing was observed.
+void mark_unobserved(MatrixView targets, std::span<double> errors) {
+    for (std::size_t r = 0; r < errors.size(); ++r) {
+        if (errors[r] == 0.0 && !any_observed(targets, static_cast<std::int64_t>(r))) errors[r] = kNan;
+    }
+}
+
+// weighted_quantile without the NaNs.
+double quantile_of_numbers(std::vector<double> values, std::span<const float> weights, double q) {
+    if (std::none_of(values.begin(), values.end(), [](double value) { return std::isnan(value); })) {
+        return weighted_quantile(values, weights, q);
+    }
+    std::vector<float> their_weights;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (std::isnan(values[i])) continue;
+        their_weights.push_back(weights.empty() ? 1.0F : weights[i]);
+        values[count++] = values[i];
+    }
+    values.resize(count);
+    return weighted_quantile(values, their_weights, q);
+}
+
 }  // namespace
 
 Passage Autoencoder::passage() const {
     const bool clip = configuration_.scaling == ScalingKind::minmax;
-    return {program_.loss, scaling_.empty() ? nullptr : &scaling_, clip};
+    const bool masks = configuration_.missing == Missing::mask;
+    return {program_.loss, scaling_.empty() ? nullptr : &scaling_, clip, masks ? &means_ : nullptr};
 }
 
 // Calls body(r, y, target) for each row of the source, in scaled space, with what it is compared with.
@@ -108,10 +136,12 @@ void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& ro
         return true;
     };
     // Nobody has looked at these values yet: the device does, while it reads them.
-    const Passage passage{Loss::mse, scales ? &scaling_ : nullptr, false};
+    const bool masks = first_op == 0 && configuration_.missing == Missing::mask;
+    const Passage passage{Loss::mse, scales ? &scaling_ : nullptr, false, masks ? &means_ : nullptr};
     const Samples samples{rows, std::nullopt, nullptr};
-    if (const auto source = passage.in_place(samples, nullptr)) {
-        if (run_block(*source, 0)) return;
+    const auto source = passage.in_place(samples, nullptr);
+    if (source && run_block(*source, 0)) return;
+    if (source && !masks) {
         if (const auto at = find_non_finite(source->inputs)) refuse_non_finite(rows, *at, names.inputs, 0);
         throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
     }
@@ -154,10 +184,15 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
         const auto part = errors.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(source.rows()));
         std::optional<MutableMatrixView> elements;
         if (per_feature) elements = row_range(*per_feature, first, source.rows());
-        if (!in_input_units) return model_->row_errors(source, part, elements);
+        if (!in_input_units) {
+            model_->row_errors(source, part, elements);
+            if (source.masked) mark_unobserved(*source.targets, part);
+            return;
+        }
         math::visit(program_.loss, [&]<class L>(L) {
             for_each_reconstruction(source, [&](std::int64_t r, const float* y, const float* target) {
                 double sum = 0.0;
+                std::int64_t observed = 0;
                 for (std::int64_t c = 0; c < n_features_; ++c) {
                     const double d = static_cast<double>(y[c]) - static_cast<double>(target[c]);
                     float value = 0.0F;
@@ -165,9 +200,11 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
                     L::evaluate(static_cast<float>(d * scaling_.scale[static_cast<std::size_t>(c)]), 0.0F, value,
                                 gradient);
                     if (elements) elements->row(r)[c] = value;
+                    if (source.masked && std::isnan(target[c])) continue;
                     sum += static_cast<double>(value);
+                    ++observed;
                 }
-                part[static_cast<std::size_t>(r)] = sum / static_cast<double>(n_features_);
+                part[static_cast<std::size_t>(r)] = sum / static_cast<double>(observed);
             });
         });
     });
@@ -223,11 +260,12 @@ void Autoencoder::calibrate(RowFeed& rows, const Samples& all, const DetectorRow
         scores[row] = anomaly_score(fresh.spread, y, target, nullptr);
     });
     const std::span<const float> weights(all.weights, all.weights != nullptr ? scores.size() : 0);
-    fresh.offset = {weighted_quantile(scores, weights, configuration_.contamination)};
     for (const std::int64_t row : chosen.held_back()) {
         const auto at = static_cast<std::size_t>(row);
+        if (std::isnan(scores[at])) continue;  // nothing was observed
         if (weights.empty() || weights[at] > 0.0F) fresh.held_back.push_back(scores[at]);
     }
+    fresh.offset = {quantile_of_numbers(std::move(scores), weights, configuration_.contamination)};
     std::sort(fresh.held_back.begin(), fresh.held_back.end());
     calibration_ = std::move(fresh);
 }
@@ -245,6 +283,7 @@ std::vector<float> Autoencoder::gradients(const Samples& samples) const {
     RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::whole);
     std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
     const Totals totals = model_->gradient(rows.block(0, samples.rows()), flat);
+    if (totals.weight_sum == 0.0) refuse_unobserved(kRowNames.inputs);
     for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
     return flat;
 }

@@ -15,6 +15,8 @@ namespace isthmus {
 
 // First value in row order that is NaN or infinite.
 std::optional<Position> find_non_finite(MatrixView rows);
+std::optional<Position> find_infinite(MatrixView rows);
+std::optional<Position> find_nan(MatrixView rows);
 // First value in row order that is not within [low, high]; a NaN never is.
 std::optional<Position> find_outside(MatrixView rows, float low, float high);
 
@@ -23,14 +25,16 @@ void check_finite(MatrixView rows, const std::string& name, std::int64_t first_r
 // At least one row, `width` columns. `width_of` ends the sentence "X has 3 columns, but ...".
 void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, const std::string& width_of,
                     const std::string& name);
-// First value that is not within [0, 1] but for rounding, 1e-6.
-std::optional<Position> find_outside_bce(MatrixView targets);
+// First value that is not within [0, 1] but for rounding, 1e-6. With Missing::mask a NaN may be anywhere.
+std::optional<Position> find_outside_bce(MatrixView targets, Missing missing = Missing::error);
 // Whether check_bce_targets would let them pass.
 bool are_bce_targets(MatrixView targets);
 // Throws for what find_outside_bce finds: `X[3, 17] is 1.7; loss="bce" needs values in [0, 1]`.
 void check_bce_targets(MatrixView targets, const std::string& name, std::int64_t first_row = 0);
 // Finite, at least 0, not all 0.
 void check_weights(const float* weights, std::int64_t rows, const std::string& name);
+// Throws Error(value): of rows with values that may be missing, nothing was observed.
+[[noreturn]] void refuse_unobserved(const std::string& name);
 
 // Shortest text that reads back to the same float: "1.7", "nan", "-inf".
 std::string to_text(float value);

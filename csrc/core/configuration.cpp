@@ -69,6 +69,7 @@ constexpr std::tuple kFields{
     Field{"input_noise", &C::input_noise, number_of_at_least(0.0)},
     Field{"input_noise_kind", &C::input_noise_kind, OneOf<NoiseKind>{}},
     Field{"scaling", &C::scaling, OneOf<ScalingKind>{}},
+    Field{"missing", &C::missing, OneOf<Missing>{}},
     Field{"batch_size", &C::batch_size, kCount},
     Field{"epochs", &C::epochs, kCount},
     Field{"shuffle", &C::shuffle, TrueOrFalse{}},

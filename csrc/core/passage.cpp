@@ -2,6 +2,7 @@
 #include "core/passage.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/checks.hpp"
 
@@ -14,12 +15,14 @@ std::int64_t distinct_rows(const Table& table, std::span<const std::int64_t> row
     return table.row_bytes == 0 ? 1 : table.rows;
 }
 
-MutableMatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
+MutableMatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Passage& passage,
                        const std::string& name, std::int64_t first_row, std::vector<float>& to) {
     const std::int64_t rows = distinct_rows(table, row_numbers);
     to.resize(static_cast<std::size_t>(rows * table.cols));
     const MutableMatrixView view{to.data(), rows, table.cols, table.cols};
-    const auto at = row_numbers.empty() ? convert(table, 0, scaling, view) : gather(table, row_numbers, scaling, view);
+    const Missing missing = passage.missing();
+    const auto at = row_numbers.empty() ? convert(table, 0, passage.scaling, view, missing)
+                                        : gather(table, row_numbers, passage.scaling, view, missing);
     if (at) refuse_non_finite(table, *at, name, first_row);
     return view;
 }
@@ -27,6 +30,40 @@ MutableMatrixView fill(const Table& table, std::span<const std::int64_t> row_num
 // As many rows as were asked for, when one stands for all of them.
 MatrixView repeated(MatrixView view, std::int64_t rows) {
     return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0};
+}
+
+// What a missing value of the column enters as, in the device's space.
+float filling(const Passage& passage, std::size_t col) {
+    if (passage.means->empty()) return 0.0F;
+    const double mean = (*passage.means)[col];
+    if (passage.scaling == nullptr) return static_cast<float>(mean);
+    return static_cast<float>((mean - passage.scaling->shift[col]) / passage.scaling->scale[col]);
+}
+
+void fill_missing(const Passage& passage, MutableMatrixView inputs) {
+    std::vector<float> fillings;
+    for (std::size_t col = 0; col < static_cast<std::size_t>(inputs.cols); ++col) {
+        fillings.push_back(filling(passage, col));
+    }
+    for (std::int64_t r = 0; r < inputs.rows; ++r) {
+        float* const row = inputs.row(r);
+        for (std::size_t col = 0; col < fillings.size(); ++col) {
+            row[col] = std::isnan(row[col]) ? fillings[col] : row[col];
+        }
+    }
+}
+
+// Rows without an observed target lose their weight.
+void weigh(RowSource& source, std::vector<float>& weights) {
+    for (std::int64_t r = 0; r < source.rows(); ++r) {
+        if (any_observed(*source.targets, r)) continue;
+        if (weights.empty() || source.weights != weights.data()) {
+            weights.assign(static_cast<std::size_t>(source.rows()), 1.0F);
+            if (source.weights != nullptr) std::copy_n(source.weights, weights.size(), weights.begin());
+            source.weights = weights.data();
+        }
+        weights[static_cast<std::size_t>(r)] = 0.0F;
+    }
 }
 
 [[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
@@ -52,11 +89,14 @@ std::optional<RowSource> Passage::in_place(const Samples& samples, const RowName
         const char* const compared_name = targets ? names->targets : names->inputs;
         // What lies within [0, 1] is finite: one pass over the data instead of two.
         const bool in_range = loss == Loss::bce && are_bce_targets(compared);
-        const auto check = [&](const Table& table, MatrixView view, const char* name) {
-            if (const auto at = find_non_finite(view)) refuse_non_finite(table, *at, name, names->first_row);
+        // False where a value may be missing: `convert` looks again.
+        const auto is_whole = [&](const Table& table, MatrixView view, const char* name) {
+            const auto at = find_non_finite(view);
+            if (at && means == nullptr) refuse_non_finite(table, *at, name, names->first_row);
+            return !at;
         };
-        if (targets || !in_range) check(samples.inputs, *inputs, names->inputs);
-        if (targets && !in_range) check(*samples.targets, *targets, names->targets);
+        if ((targets || !in_range) && !is_whole(samples.inputs, *inputs, names->inputs)) return std::nullopt;
+        if (targets && !in_range && !is_whole(*samples.targets, *targets, names->targets)) return std::nullopt;
         if (loss == Loss::bce && !in_range) check_bce_targets(compared, compared_name, names->first_row);
     }
     return RowSource{*inputs, targets, samples.weights};
@@ -65,25 +105,30 @@ std::optional<RowSource> Passage::in_place(const Samples& samples, const RowName
 RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
                            Converted& to) const {
     const std::int64_t rows = row_numbers.empty() ? samples.rows() : static_cast<std::int64_t>(row_numbers.size());
-    const MatrixView inputs = fill(samples.inputs, row_numbers, scaling, names.inputs, names.first_row, to.inputs);
+    const MutableMatrixView inputs = fill(samples.inputs, row_numbers, *this, names.inputs, names.first_row, to.inputs);
     RowSource source{repeated(inputs, rows), {}, samples.weights};
     std::optional<MatrixView> targets;
     if (samples.targets) {
-        targets = fill(*samples.targets, row_numbers, scaling, names.targets, names.first_row, to.targets);
+        targets = fill(*samples.targets, row_numbers, *this, names.targets, names.first_row, to.targets);
     }
-    const auto outside = loss == Loss::bce ? find_outside_bce(targets.value_or(inputs)) : std::nullopt;
+    const auto as_targets = [&] {
+        to.targets = to.inputs;
+        targets = MatrixView{to.targets.data(), inputs.rows, inputs.cols, inputs.stride};
+    };
+    if (means != nullptr && find_nan(inputs)) {
+        if (!targets) as_targets();
+        fill_missing(*this, inputs);
+    }
+    const auto outside = loss == Loss::bce ? find_outside_bce(targets.value_or(inputs), missing()) : std::nullopt;
     if (outside && !clip_targets) {
         const auto row = static_cast<std::size_t>(outside->row);
         const Position at{row_numbers.empty() ? outside->row : row_numbers[row], outside->col};
-        refuse_target(samples.targets.value_or(samples.inputs), at, targets ? names.targets : names.inputs,
+        refuse_target(samples.targets.value_or(samples.inputs), at, samples.targets ? names.targets : names.inputs,
                       names.first_row);
     }
     if (outside) {
-        if (!targets) {
-            to.targets = to.inputs;
-            targets = MatrixView{to.targets.data(), inputs.rows, inputs.cols, inputs.stride};
-        }
-        for (float& value : to.targets) value = std::clamp(value, 0.0F, 1.0F);
+        if (!targets) as_targets();
+        for (float& value : to.targets) value = std::clamp(value, 0.0F, 1.0F);  // a NaN stays one
     }
     if (targets) source.targets = repeated(*targets, rows);
     if (samples.weights != nullptr && !row_numbers.empty()) {
@@ -91,7 +136,14 @@ RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t>
         for (const std::int64_t row : row_numbers) to.weights.push_back(samples.weights[row]);
         source.weights = to.weights.data();
     }
+    source.masked = means != nullptr && targets && find_nan(*targets);
+    if (source.masked) weigh(source, to.weights);
     return source;
+}
+
+bool any_observed(MatrixView targets, std::int64_t row) {
+    const float* const values = targets.row(row);
+    return std::any_of(values, values + targets.cols, [](float value) { return !std::isnan(value); });
 }
 
 }  // namespace isthmus

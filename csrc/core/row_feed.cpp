@@ -17,9 +17,11 @@ MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
     return {rows.row(first), count, rows.cols, rows.stride};
 }
 
-// A copy may take a quarter of the memory: the caller's own rows and other programs want some, too.
-bool is_small(const Table& table) {
-    const double bytes = 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
+// A copy, or two where values may be missing, may take a quarter of the memory: the caller's own rows and other
+// programs want some, too.
+bool is_small(const Table& table, Missing missing) {
+    const double copies = missing == Missing::mask ? 2.0 : 1.0;
+    const double bytes = copies * 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
     return table.row_bytes == 0 ||
            bytes <= static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 4;
 }
@@ -32,6 +34,7 @@ RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count)
     if (source.weights) part.weights = source.weights + first;
     part.resident = source.resident;
     part.resident_row = source.resident_row + first;
+    part.masked = source.masked;
     return part;
 }
 
@@ -40,7 +43,7 @@ RowFeed::RowFeed(const RowSource& source) : samples_(source), source_(source) {}
 RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy)
     : samples_(samples), passage_(passage), names_(names), source_(passage.in_place(samples, &names)) {
     if (source_ || copy == Copy::blocks) return;
-    if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs))) {
+    if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs, passage.missing()))) {
         try {
             source_ = passage_.convert(samples_, {}, names, converted_);
             return;

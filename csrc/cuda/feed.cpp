@@ -9,6 +9,7 @@ namespace isthmus::cuda {
 
 HeldRows::HeldRows(const RowSource& source, PinnedPair<float>& pinned, cudaStream_t stream)
     : stride_(row_stride(source.inputs.cols)),
+      masked_(source.masked),
       inputs_(source.rows() * stride_),
       targets_(source.targets ? source.rows() * stride_ : 0),
       weights_(source.weights ? source.rows() : 0) {
@@ -32,6 +33,7 @@ BatchRows HeldRows::rows(std::int64_t first) const {
     rows.stride = stride_;
     rows.weights = weights_.data();
     rows.first = first;
+    rows.masked = masked_;
     return rows;
 }
 
@@ -103,6 +105,7 @@ BatchRows StreamedFeed::next(std::int64_t count) {
     rows.stride = stride;
     rows.weights = source_.weights ? slot.rows.data() + inputs + targets : nullptr;
     rows.numbers = slot.numbers.data();
+    rows.masked = source_.masked;
     return rows;
 }
 

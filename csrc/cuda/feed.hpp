@@ -27,6 +27,7 @@ public:
 
 private:
     std::int64_t stride_;
+    bool masked_;
     DeviceArray<float> inputs_, targets_, weights_;
 };
 

@@ -223,6 +223,7 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
             const float* const y = run_layers(*this, 0, n_layers, true, rows.inputs + rows.first * stride, count, lane);
             lane.errors.grow(count);
             lane.row_errors.grow(count);
+            rows.masked = source.masked;
             LossArgs args{};
             args.loss = network.loss();
             args.activation = Activation::linear;  // no gradient is asked for

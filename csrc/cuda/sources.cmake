@@ -16,6 +16,7 @@ set(ISTHMUS_CUDA_SOURCES
   input_gradient.cu
   kernels.cpp
   loss.cu
+  masked_loss.cu
   model.cpp
   network.cpp
   one_block.cu

@@ -80,6 +80,7 @@ class AnomalyDetector(Autoencoder):
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
         scaling: str | None = "standard",
+        missing: str = "error",
         batch_size: int = 256,
         epochs: int = 20,
         shuffle: bool = True,
@@ -111,11 +112,15 @@ class AnomalyDetector(Autoencoder):
         return offset
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """How normal each row is, of shape (n,): the negative mean of the errors that `explain` gives."""
+        """How normal each row is, of shape (n,): the negative mean of the errors that `explain` gives.
+
+        With ``missing="mask"`` the mean over what a row has, and NaN for a row without any value: `predict` then calls
+        it normal and its `p_values` are 1, since nothing speaks against it.
+        """
         core = self._ready()
         array = self._rows(X, core)
         scores = np.empty(len(array), np.float64)
-        for where, rows in _coercion.blocks(array):
+        for where, rows in _coercion.blocks(array, missing=core.masks_missing):
             core.anomaly_scores(rows, scores[where], None)
         return scores
 
@@ -145,7 +150,7 @@ class AnomalyDetector(Autoencoder):
         core = self._ready()
         array = self._rows(X, core)
         p = np.empty(len(array), np.float64)
-        for where, rows in _coercion.blocks(array):
+        for where, rows in _coercion.blocks(array, missing=core.masks_missing):
             core.p_values(rows, p[where])
         return p
 
@@ -155,18 +160,19 @@ class AnomalyDetector(Autoencoder):
         Returns
         -------
         error : ndarray of shape (n, features)
-            Each feature's error, 1 being what is usual for it; the mean of a row is its negative score.
+            Each feature's error, 1 being what is usual for it, NaN for one that is missing; the mean of a row's others
+            is its negative score.
         expected : ndarray of shape (n, features)
             The reconstruction, in the units of X: what a normal row like this one would have.
         """
         core = self._ready()
         array = self._rows(X, core)
         error = np.empty(array.shape, np.float64)
-        for where, rows in _coercion.blocks(array, whole=False):
+        for where, rows in _coercion.blocks(array, whole=False, missing=core.masks_missing):
             block = np.empty(rows.shape, np.float32)
             core.anomaly_scores(rows, np.empty(len(rows), np.float64), block)
             error[where] = block
-        return error, self._run(core.reconstruct, array, "X", core.n_features)
+        return error, self._run(core.reconstruct, array, "X", core.n_features, core.masks_missing)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

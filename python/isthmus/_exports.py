@@ -35,9 +35,10 @@ class Exports(Fitted):
         - ``error`` (rows,), as `reconstruction_error`, in scaled space;
         - of an `AnomalyDetector`, ``score`` and ``decision`` (rows,), as `score_samples` and `decision_function`.
 
-        A graph checks nothing: NaN gives NaN, and ``bce`` computes on from values outside [0, 1]. It computes in
-        float32 whatever ``precision`` is, except for the scaling, which is in float64 as in isthmus. The feature names
-        are a JSON list in the graph's metadata, under ``feature_names``.
+        A graph checks nothing: NaN gives NaN, unless ``missing="mask"`` makes it a missing value there, too, and
+        ``bce`` computes on from values outside [0, 1]. It computes in float32 whatever ``precision`` is, except for the
+        scaling, which is in float64 as in isthmus. The feature names are a JSON list in the graph's metadata, under
+        ``feature_names``.
 
         Parameters
         ----------
@@ -88,7 +89,8 @@ class Exports(Fitted):
         Both are sequences of ``nn.Linear``, whose weights are copies equal to the bit, and activations. With
         ``scaling`` the encoder begins with a layer that scales, the decoder ends with one that undoes it; their buffers
         ``shift`` and ``scale`` are float64. So ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and
-        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled.
+        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled. It does not know of missing
+        values: NaN gives NaN.
 
         Raises
         ------

@@ -126,19 +126,23 @@ public:
         return losses;
     }
 
-    // e_i, the mean of the row's loss over its features.
-    double row_error(const Pass& pass, std::span<const double> target) const {
+    // e_i, the mean of the row's loss over its features; where they are masked, over those whose target is not NaN, 0
+    // without any.
+    double row_error(const Pass& pass, std::span<const double> target, bool masked = false) const {
+        const Doubles losses = element_losses(pass, target);
         double sum = 0.0;
-        for (const double loss : element_losses(pass, target)) sum += loss;
-        return sum / static_cast<double>(target.size());
+        for (std::size_t i = 0; i < losses.size(); ++i) sum += masked && std::isnan(target[i]) ? 0.0 : losses[i];
+        return sum / divisor(target, masked);
     }
 
     // gradient += row_weight * d e_i / d params
     void backward(std::span<const double> params, const Pass& pass, std::span<const double> target, double row_weight,
-                  std::span<double> gradient) const {
+                  std::span<double> gradient, bool masked = false) const {
         Doubles dy = output(pass);
         for (std::size_t i = 0; i < dy.size(); ++i) {
-            dy[i] = loss_derivative(program_.loss, dy[i], target[i]) * row_weight / static_cast<double>(dy.size());
+            const bool missing = masked && std::isnan(target[i]);
+            dy[i] =
+                missing ? 0.0 : loss_derivative(program_.loss, dy[i], target[i]) * row_weight / divisor(target, masked);
         }
         for (std::size_t op = program_.ops.size(); op-- > 0;) {
             const auto [weight, bias, activation] = dense(op);
@@ -167,6 +171,11 @@ private:
     Layer dense(std::size_t op) const {
         const auto& dense = std::get<isthmus::Dense>(program_.ops[op]);
         return {program_.parameters[dense.weight], program_.parameters[dense.bias], dense.activation};
+    }
+
+    static double divisor(std::span<const double> target, bool masked) {
+        const auto counts = [&](double t) { return !masked || !std::isnan(t); };
+        return static_cast<double>(std::max<std::ptrdiff_t>(1, std::count_if(target.begin(), target.end(), counts)));
     }
 
     static std::size_t index(const isthmus::Parameter& weight, std::size_t o, std::size_t i) {

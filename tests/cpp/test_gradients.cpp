@@ -31,7 +31,7 @@ double loss_sum(const reference::Network& network, const reference::Doubles& par
     for (std::int64_t r = 0; r < source.rows(); ++r) {
         const reference::Doubles row = reference::widen(source.inputs.row(r), source.inputs.cols);
         const reference::Doubles target = reference::widen(source.targets->row(r), source.targets->cols);
-        sum += source.weight(r) * network.row_error(network.forward(params, row), target);
+        sum += source.weight(r) * network.row_error(network.forward(params, row), target, source.masked);
     }
     return sum;
 }
@@ -75,13 +75,7 @@ bool agrees(const Program& program, const std::vector<float>& gradient, const re
     return true;
 }
 
-}  // namespace
-
-TEST(gradients_are_those_of_finite_differences) {
-    const Rows inputs = make_rows(kRows, kFeatures, 21);
-    const Rows targets{uniform(kRows * kFeatures, 22, 0.0, 1.0), kFeatures};
-    const std::vector<float> weights = uniform(kRows, 23, 0.5, 2.0);
-    const RowSource source{inputs.view(), targets.view(), weights.data()};
+void check_all(const RowSource& source) {
     for (std::size_t a = 0; a < math::names<Activation>().size(); ++a) {
         for (std::size_t l = 0; l < math::names<Loss>().size(); ++l) {
             const Configuration configuration = network(static_cast<Activation>(a), static_cast<Loss>(l));
@@ -109,7 +103,7 @@ TEST(gradients_are_those_of_finite_differences) {
                 CHECK(right);
                 CHECK(std::abs(totals.loss_sum / loss - 1.0) < 1e-6);
                 double weight_sum = 0.0;
-                for (const float weight : weights) weight_sum += weight;
+                for (std::int64_t r = 0; r < source.rows(); ++r) weight_sum += source.weight(r);
                 CHECK(std::abs(totals.weight_sum / weight_sum - 1.0) < 1e-12);
                 for (std::size_t p = 0; p < program.parameters.size(); ++p) {
                     CHECK(!agrees(program, gradient, expected, static_cast<int>(p)));
@@ -117,4 +111,28 @@ TEST(gradients_are_those_of_finite_differences) {
             }
         }
     }
+}
+
+}  // namespace
+
+TEST(gradients_are_those_of_finite_differences) {
+    const Rows inputs = make_rows(kRows, kFeatures, 21);
+    const Rows targets{uniform(kRows * kFeatures, 22, 0.0, 1.0), kFeatures};
+    const std::vector<float> weights = uniform(kRows, 23, 0.5, 2.0);
+    check_all({inputs.view(), targets.view(), weights.data()});
+}
+
+TEST(gradients_are_those_of_finite_differences_where_values_are_missing) {
+    const Rows inputs = make_rows(kRows, kFeatures, 21);
+    Rows targets{uniform(kRows * kFeatures, 22, 0.0, 1.0), kFeatures};
+    std::vector<float> weights = uniform(kRows, 23, 0.5, 2.0);
+    const std::vector<float> dice = uniform(kRows * kFeatures, 24, 0.0, 1.0);
+    for (std::size_t i = 0; i < dice.size(); ++i) {
+        const bool in_the_last_row = i >= dice.size() - static_cast<std::size_t>(kFeatures);
+        if (dice[i] < 0.4F || in_the_last_row) targets.values[i] = std::nanf("");
+    }
+    weights.back() = 0.0F;
+    RowSource source{inputs.view(), targets.view(), weights.data()};
+    source.masked = true;
+    check_all(source);
 }

@@ -73,6 +73,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "input_noise": [*NOT_A_NUMBER, None, True, -0.1],
     "input_noise_kind": [*NOT_A_NAME, None],
     "scaling": [*NOT_A_NAME, "robust"],
+    "missing": [*NOT_A_NAME, None, "ignore"],
     "batch_size": [*NOT_AN_INTEGER, None, 0],
     "epochs": [*NOT_AN_INTEGER, None, 0],
     "shuffle": NOT_A_BOOL,
