@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
 #include "core/model_file.hpp"
@@ -34,7 +35,7 @@ Parameters cuda() {
     CudaDriver driver;
     FirstCudaDevice first;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         library = cuda_library();
         driver = cuda_driver();
         first = first_cuda_device();
@@ -85,7 +86,7 @@ void register_environment(py::module_& m) {
     m.def(
         "device_name",
         [](const std::string& device) {
-            const py::gil_scoped_release nogil;
+            const InCore in_core;
             return device_named(device).name();
         },
         py::arg("device"), "What a device is called that was asked for as \"auto\" or \"cuda\"; opens it.");

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Single kernels, for isthmus.kernels, which checks shapes and overlap before it calls.
+// Single kernels, for isthmus.kernels: what is ready to be used is, at once.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include "bindings/arrays.hpp"
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
+#include "bindings/operands.hpp"
 #include "bindings/topics.hpp"
 #include "core/configuration.hpp"
 #include "device/contract.hpp"
@@ -29,110 +32,162 @@ E parse(const char* parameter, const std::string& text) {
     throw Error(ErrorKind::value, std::string(parameter) + " must be one of " + allowed + "; got \"" + text + '"');
 }
 
-CompileOptions options(const std::string& precision, int n_threads) {
-    CompileOptions result;
-    result.precision = parse<Precision>("precision", precision);
-    result.n_threads = n_threads;
-    return result;
-}
-
-// Runs one kernel without the GIL.
+// Runs one kernel without the GIL, if its operands are ready.
 template <class Kernel>
-auto compute(const std::string& device, Kernel&& kernel) {
-    const py::gil_scoped_release nogil;
-    return kernel(device_named(device).kernels());
+bool compute(Operands& operands, py::handle device, const std::string& precision, py::handle n_threads,
+             Kernel&& kernel) {
+    const std::string name = operands.device(device);
+    CompileOptions options;
+    options.n_threads = operands.threads(n_threads);
+    if (!operands.ready()) return false;
+    options.precision = parse<Precision>("precision", precision);
+    const InCore in_core;
+    kernel(device_named(name).kernels(), options);
+    return true;
 }
 
-void dense_forward(const FloatArray& x, const FloatArray& weight, const std::optional<FloatArray>& bias,
-                   const std::string& activation, FloatArray out, const std::string& device,
-                   const std::string& precision, int n_threads) {
-    const MatrixView in = matrix(x), w = matrix(weight);
-    const float* b = bias ? vector<float>(*bias, w.rows).data() : nullptr;
+std::optional<FloatArray> dense_forward(py::handle x, py::handle weight, py::handle bias, const std::string& activation,
+                                        py::handle out, py::handle device, const std::string& precision,
+                                        py::handle n_threads) {
+    Operands given;
+    const MatrixView in = given.matrix(x), w = given.matrix(weight);
+    given.require(w.cols == in.cols);
+    const float* b = bias.is_none() ? nullptr : given.vector(bias, w.rows);
+    std::optional<FloatArray> y = given.result(out, {in.rows, w.rows});
+    if (!given.ready()) return std::nullopt;
     const auto act = parse<Activation>("activation", activation);
-    const MutableMatrixView y = mutable_matrix(out);
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) { kernels.dense_forward(in, w, b, act, y, how); });
+    const MutableMatrixView to = mutable_matrix(*y);
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.dense_forward(in, w, b, act, to, how);
+    });
+    return done ? y : std::nullopt;
 }
 
-void dense_backward_input(const FloatArray& dz, const FloatArray& weight, FloatArray out, const std::string& device,
-                          const std::string& precision, int n_threads) {
-    const MatrixView gradient = matrix(dz), w = matrix(weight);
-    const MutableMatrixView dx = mutable_matrix(out);
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) { kernels.dense_backward_input(gradient, w, dx, how); });
+std::optional<FloatArray> dense_backward_input(py::handle dz, py::handle weight, py::handle out, py::handle device,
+                                               const std::string& precision, py::handle n_threads) {
+    Operands given;
+    const MatrixView gradient = given.matrix(dz), w = given.matrix(weight);
+    given.require(w.rows == gradient.cols);
+    std::optional<FloatArray> dx = given.result(out, {gradient.rows, w.cols});
+    if (!given.ready()) return std::nullopt;
+    const MutableMatrixView to = mutable_matrix(*dx);
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.dense_backward_input(gradient, w, to, how);
+    });
+    return done ? dx : std::nullopt;
 }
 
-void dense_backward_weight(const FloatArray& x, const FloatArray& dz, FloatArray dweight, FloatArray dbias,
-                           const std::string& device, const std::string& precision, int n_threads) {
-    const MatrixView in = matrix(x), gradient = matrix(dz);
-    const MutableMatrixView dw = mutable_matrix(dweight);
-    float* db = mutable_vector<float>(dbias, gradient.cols).data();
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) { kernels.dense_backward_weight(in, gradient, dw, db, how); });
+std::optional<std::pair<FloatArray, FloatArray>> dense_backward_weight(py::handle x, py::handle dz, py::handle out,
+                                                                       py::handle device, const std::string& precision,
+                                                                       py::handle n_threads) {
+    Operands given;
+    const MatrixView in = given.matrix(x), gradient = given.matrix(dz);
+    given.require(in.rows == gradient.rows);
+    py::handle first = out, second = out;
+    if (!out.is_none()) {
+        if (!PyTuple_CheckExact(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) != 2) return std::nullopt;
+        first = PyTuple_GET_ITEM(out.ptr(), 0);
+        second = PyTuple_GET_ITEM(out.ptr(), 1);
+    }
+    std::optional<FloatArray> dweight = given.result(first, {gradient.cols, in.cols});
+    std::optional<FloatArray> dbias = given.result(second, {gradient.cols});
+    if (!given.ready()) return std::nullopt;
+    const MutableMatrixView dw = mutable_matrix(*dweight);
+    float* const db = dbias->mutable_data();
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.dense_backward_weight(in, gradient, dw, db, how);
+    });
+    if (!done) return std::nullopt;
+    return std::pair(*std::move(dweight), *std::move(dbias));
 }
 
-void activation_forward(const FloatArray& z, const std::string& activation, FloatArray out, const std::string& device,
-                        const std::string& precision, int n_threads) {
-    const MatrixView in = matrix(z);
+std::optional<FloatArray> activation_forward(py::handle z, const std::string& activation, py::handle out,
+                                             py::handle device, const std::string& precision, py::handle n_threads) {
+    Operands given;
+    const MatrixView in = given.matrix(z);
+    std::optional<FloatArray> y = given.result(out, {in.rows, in.cols});
+    if (!given.ready()) return std::nullopt;
     const auto act = parse<Activation>("activation", activation);
-    const MutableMatrixView y = mutable_matrix(out);
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) { kernels.activation_forward(in, act, y, how); });
+    const MutableMatrixView to = mutable_matrix(*y);
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.activation_forward(in, act, to, how);
+    });
+    return done ? y : std::nullopt;
 }
 
-void activation_backward(const FloatArray& z, const FloatArray& dy, const std::string& activation, FloatArray out,
-                         const std::string& device, const std::string& precision, int n_threads) {
-    const MatrixView in = matrix(z), gradient = matrix(dy);
+std::optional<FloatArray> activation_backward(py::handle z, py::handle dy, const std::string& activation,
+                                              py::handle out, py::handle device, const std::string& precision,
+                                              py::handle n_threads) {
+    Operands given;
+    const MatrixView in = given.matrix(z), gradient = given.matrix(dy);
+    given.require(in.rows == gradient.rows && in.cols == gradient.cols);
+    std::optional<FloatArray> dz = given.result(out, {in.rows, in.cols});
+    if (!given.ready()) return std::nullopt;
     const auto act = parse<Activation>("activation", activation);
-    const MutableMatrixView dz = mutable_matrix(out);
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) { kernels.activation_backward(in, gradient, act, dz, how); });
+    const MutableMatrixView to = mutable_matrix(*dz);
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.activation_backward(in, gradient, act, to, how);
+    });
+    return done ? dz : std::nullopt;
 }
 
-double loss(const std::string& name, const FloatArray& y, const FloatArray& target, FloatArray out,
-            const std::string& device, const std::string& precision, int n_threads) {
-    const MatrixView output = matrix(y), wanted = matrix(target);
+std::optional<std::pair<double, FloatArray>> loss(const std::string& name, py::handle y, py::handle target,
+                                                  py::handle out, py::handle device, const std::string& precision,
+                                                  py::handle n_threads) {
+    Operands given;
+    const MatrixView output = given.matrix(y), wanted = given.matrix(target);
+    given.require(output.rows == wanted.rows && output.cols == wanted.cols);
+    std::optional<FloatArray> dy = given.result(out, {output.rows, output.cols});
+    if (!given.ready()) return std::nullopt;
     const auto kind = parse<Loss>("loss", name);
-    const MutableMatrixView dy = mutable_matrix(out);
-    const CompileOptions how = options(precision, n_threads);
-    return compute(device, [&](const Kernels& kernels) { return kernels.loss(kind, output, wanted, dy, how); });
+    const MutableMatrixView to = mutable_matrix(*dy);
+    double value = 0.0;
+    const bool done = compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        value = kernels.loss(kind, output, wanted, to, how);
+    });
+    if (!done) return std::nullopt;
+    return std::pair(value, *std::move(dy));
 }
 
-// `parameters` are those of the constructor that concern Adam.
-void adam_step(FloatArray param, const FloatArray& gradient, FloatArray m, FloatArray v, std::int64_t step,
-               const Parameters& parameters, const std::string& device, const std::string& precision, int n_threads) {
+// `parameters` are those of the constructor that concern Adam. False when the operands are not ready.
+bool adam_step(py::handle param, py::handle gradient, py::handle m, py::handle v, py::handle step,
+               const Parameters& parameters, py::handle device, const std::string& precision, py::handle n_threads) {
+    Operands given;
+    std::optional<FloatArray> p = given.flat(param, true), first = given.flat(m, true), second = given.flat(v, true);
+    std::optional<FloatArray> g = given.flat(gradient, false);
+    if (!given.ready()) return false;
+    for (const FloatArray* other : {&*first, &*second, &*g}) {
+        given.require(other->ndim() == p->ndim() && std::equal(p->shape(), p->shape() + p->ndim(), other->shape()));
+    }
+    if (!given.require(PyLong_CheckExact(step.ptr()) != 0)) return false;
+    int overflow = 0;
+    const std::int64_t number = PyLong_AsLongLongAndOverflow(step.ptr(), &overflow);
+    if (!given.require(overflow == 0 && number >= 1)) return false;
     const Configuration configuration = parse_configuration(to_json(parameters));
-    const std::int64_t n = param.size();
-    float* p = mutable_vector<float>(param, n).data();
-    const float* g = vector<float>(gradient, n).data();
-    float* first = mutable_vector<float>(m, n).data();
-    float* second = mutable_vector<float>(v, n).data();
-    const CompileOptions how = options(precision, n_threads);
-    compute(device, [&](const Kernels& kernels) {
-        kernels.update(update_rule(configuration), configuration.learning_rate, step, p, g, first, second, n, how);
+    const std::int64_t n = p->size();
+    float *const to = p->mutable_data(), *const to_m = first->mutable_data(), *const to_v = second->mutable_data();
+    return compute(given, device, precision, n_threads, [&](const Kernels& kernels, const auto& how) {
+        kernels.update(update_rule(configuration), configuration.learning_rate, number, to, g->data(), to_m, to_v, n,
+                       how);
     });
 }
 
 }  // namespace
 
+// Each returns None, or False, without having done anything when an argument is not ready (operands.hpp).
 void register_kernels(py::module_& m) {
-    const auto x = py::arg("x").noconvert(), z = py::arg("z").noconvert(), weight = py::arg("weight").noconvert(),
-               dz = py::arg("dz").noconvert(), dy = py::arg("dy").noconvert(), out = py::arg("out").noconvert();
-    const auto activation = py::arg("activation"), device = py::arg("device"), precision = py::arg("precision"),
-               n_threads = py::arg("n_threads").noconvert();
+    const auto x = py::arg("x"), z = py::arg("z"), weight = py::arg("weight"), dz = py::arg("dz"), dy = py::arg("dy"),
+               out = py::arg("out"), activation = py::arg("activation"), device = py::arg("device"),
+               precision = py::arg("precision"), n_threads = py::arg("n_threads");
 
-    m.def("dense_forward", &dense_forward, x, weight, py::arg("bias").noconvert(), activation, out, device, precision,
-          n_threads);
+    m.def("dense_forward", &dense_forward, x, weight, py::arg("bias"), activation, out, device, precision, n_threads);
     m.def("dense_backward_input", &dense_backward_input, dz, weight, out, device, precision, n_threads);
-    m.def("dense_backward_weight", &dense_backward_weight, x, dz, py::arg("dweight").noconvert(),
-          py::arg("dbias").noconvert(), device, precision, n_threads);
+    m.def("dense_backward_weight", &dense_backward_weight, x, dz, out, device, precision, n_threads);
     m.def("activation_forward", &activation_forward, z, activation, out, device, precision, n_threads);
     m.def("activation_backward", &activation_backward, z, dy, activation, out, device, precision, n_threads);
-    m.def("loss", &loss, py::arg("loss"), py::arg("y").noconvert(), py::arg("target").noconvert(), out, device,
-          precision, n_threads);
-    m.def("adam_step", &adam_step, py::arg("param").noconvert(), py::arg("gradient").noconvert(),
-          py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("step").noconvert(), py::arg("parameters"),
-          device, precision, n_threads);
+    m.def("loss", &loss, py::arg("loss"), py::arg("y"), py::arg("target"), out, device, precision, n_threads);
+    m.def("adam_step", &adam_step, py::arg("param"), py::arg("gradient"), py::arg("m"), py::arg("v"), py::arg("step"),
+          py::arg("parameters"), device, precision, n_threads);
 }
 
 }  // namespace isthmus::bindings

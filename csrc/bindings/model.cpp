@@ -16,11 +16,13 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
 #include "bindings/stop.hpp"
 #include "bindings/topics.hpp"
 #include "core/autoencoder.hpp"
+#include "core/checkpoints.hpp"
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
 #include "core/file.hpp"
@@ -33,6 +35,7 @@ using ModelPointer = std::unique_ptr<SharedModel>;
 using OptionalArray = std::optional<FloatArray>;
 using OptionalRows = std::optional<py::array>;
 using EpochCallback = py::typing::Callable<bool(Parameters)>;
+using FailureCallback = py::typing::Callable<void(py::str)>;
 using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
 
 CompileOptions compile_options(const Configuration& configuration, int n_threads) {
@@ -51,7 +54,7 @@ ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::
                     const std::string& device, int n_threads) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
                                          seed);
 }
@@ -87,21 +90,40 @@ void train(SharedModel& model, Train&& body) {
     }
 }
 
+// Begins a fit, or, with the parameters that it shall have, goes on with the one that the model was interrupted in. The
+// folder is bytes, as paths are.
 void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, const OptionalRows& validation,
-         const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end) {
+         const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end,
+         const std::optional<py::bytes>& checkpoint, std::int64_t checkpoint_every,
+         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds,
+         const std::optional<Parameters>& resumed_with) {
     const Samples training = samples(inputs, std::nullopt, weights);
     std::optional<Samples> held_out;
     if (validation) held_out = samples(*validation, validation_targets, std::nullopt);
+    const Samples* const validated = held_out ? &*held_out : nullptr;
 
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
+    hooks.max_seconds = max_seconds;
     if (on_epoch_end) {
         hooks.on_epoch_end = [&](const EpochInfo& info) {
             return model.pause([&] { return (*on_epoch_end)(to_python(info)).cast<bool>(); });
         };
     }
-    train(model, [&](Autoencoder& core) { core.fit(training, held_out ? &*held_out : nullptr, hooks); });
+    Checkpointing checkpointing;
+    if (checkpoint) checkpointing.folder = *checkpoint;
+    checkpointing.every = checkpoint_every;
+    checkpointing.on_failure = [&](const std::string& why) {
+        model.pause(
+            [&] { on_checkpoint_failure(py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(why.c_str()))); });
+    };
+    if (!resumed_with) {
+        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing); });
+        return;
+    }
+    const Configuration configuration = parse_configuration(to_json(*resumed_with));
+    train(model, [&](Autoencoder& core) { core.resume(configuration, training, validated, hooks, checkpointing); });
 }
 
 void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
@@ -290,19 +312,36 @@ void save(const SharedModel& model, const py::bytes& path, bool training_state) 
 
 ModelPointer load(const py::bytes& path, const std::string& device, int n_threads) {
     const std::string name = path;
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(isthmus::from_bytes(read_file(name), name), Placement(device, n_threads));
+}
+
+// A model in the middle of a fit, and the path and what is wrong of each newer checkpoint.
+std::pair<ModelPointer, std::vector<std::pair<py::bytes, py::bytes>>> load_checkpoint(const py::bytes& path,
+                                                                                      const std::string& device,
+                                                                                      int n_threads) {
+    const std::string name = path;
+    FoundCheckpoint found;
+    ModelPointer model;
+    {
+        const py::gil_scoped_release nogil;
+        found = newest_checkpoint(name);
+        model = from_stored(std::move(found.model), Placement(device, n_threads));
+    }
+    std::vector<std::pair<py::bytes, py::bytes>> skipped;
+    for (const auto& [at, reason] : found.skipped) skipped.emplace_back(at, reason);
+    return {std::move(model), std::move(skipped)};
 }
 
 ModelPointer deserialise(const py::bytes& data, const std::string& device, int n_threads) {
     const std::string_view view = data;
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(isthmus::from_bytes(view, "bytes"), Placement(device, n_threads));
 }
 
 ModelPointer moved(const SharedModel& model, const std::string& device, int n_threads) {
     StoredModel stored = model.read([](const Autoencoder& core) { return core.store(true); });
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     return from_stored(std::move(stored), Placement(device, n_threads));
 }
 
@@ -322,7 +361,7 @@ void register_model(py::module_& m) {
         "find_non_finite",
         [](const py::array& rows, bool nan_is_missing) {
             const Table view = table(rows);
-            const py::gil_scoped_release nogil;
+            const InCore in_core;
             const auto at = find_non_finite(view, nan_is_missing ? Missing::mask : Missing::error);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
         },
@@ -340,6 +379,9 @@ void register_model(py::module_& m) {
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
               py::arg("device"), py::arg("n_threads").noconvert());
     model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
+    model.def_static("load_checkpoint", &load_checkpoint, py::arg("path"), py::arg("device"),
+                     py::arg("n_threads").noconvert(),
+                     "The newest checkpoint of a folder, or a file, to resume from; path and reason of each skipped.");
     model.def_static("from_bytes", &deserialise, py::arg("data"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def("save", &save, py::arg("path"), py::arg("training_state"));
     model.def(
@@ -390,7 +432,10 @@ void register_model(py::module_& m) {
         py::arg("parameters"), "New training parameters; ValueError when the network would change.");
 
     model.def("fit", &fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
-              py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"));
+              py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"),
+              py::arg("checkpoint"), py::arg("checkpoint_every").noconvert(), py::arg("on_checkpoint_failure"),
+              py::arg("max_seconds"), py::arg("resumed_with"),
+              "resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.");
     model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
 
     model.def_property_readonly("shapes", [](const SharedModel& self) { return parameter_shapes(program(self)); });

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "bindings/devices.hpp"
+#include "bindings/in_core.hpp"
 #include "core/autoencoder.hpp"
 #include "cpu/cpu.hpp"
 #include "device/cuda_library.hpp"
@@ -45,7 +46,7 @@ public:
     // While the model is trained, a reader waits for the end of the epoch.
     template <class Body>
     auto read(Body&& body) const {
-        const pybind11::gil_scoped_release nogil;
+        const InCore in_core;
         check_use();
         const std::shared_lock lock(mutex_);
         return body(core_);
@@ -53,7 +54,7 @@ public:
 
     template <class Body>
     auto write(Body&& body) {
-        const pybind11::gil_scoped_release nogil;
+        const InCore in_core;
         check_use();
         const Exclusive exclusive(*this);
         return body(core_);

@@ -15,6 +15,7 @@
 #include "core/json.hpp"
 #include "core/parameters.hpp"
 #include "core/program.hpp"
+#include "core/resumption.hpp"
 #include "core/row_feed.hpp"
 #include "core/scaled_weights.hpp"
 
@@ -189,8 +190,24 @@ FitEnd Autoencoder::calibrated(RowFeed& rows, const Samples& all, const std::opt
     return end;
 }
 
-FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, const Hooks& hooks) {
+FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, const Hooks& hooks,
+                        const Checkpointing& checkpointing) {
     const Training guard(training_);
+    return train(training, validation, hooks, checkpointing);
+}
+
+FitEnd Autoencoder::resume(Configuration configuration, const Samples& training, const Samples* validation, Hooks hooks,
+                           const Checkpointing& checkpointing) {
+    const Training guard(training_);
+    check_resumable(configuration_, state_, configuration, training, validation, hooks.stop);
+    configuration_ = std::move(configuration);
+    hooks.resumes = true;
+    return train(training, validation, std::move(hooks), checkpointing);
+}
+
+// Trains, from the beginning of a fit or where one was interrupted.
+FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Hooks hooks,
+                          const Checkpointing& checkpointing) {
     check_samples(training, kRowNames);
     const RowNames validation_names{validation && validation->targets ? "validation_data[0]" : "validation_data",
                                     "validation_data[1]", "validation_data[2]"};
@@ -210,12 +227,22 @@ FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, cons
     std::optional<HeldBack> held_back;
     if (validation) held_out.emplace(*validation, passage(), validation_names, RowFeed::Copy::by_size);
     if (split) held_out.emplace(held_back.emplace(rows, std::move(*split)).validation());
+    std::optional<CheckpointWriter> writer;
+    DataPrint print = hooks.resumes ? state_.data : DataPrint{};
+    if (!checkpointing.folder.empty()) {
+        if (print.empty()) print = print_of(training, validation, hooks.stop);
+        writer.emplace(checkpointing, hooks.resumes);
+        hooks.on_moment = [&](Moment moment) { writer->at(moment, state_, [&] { return store(true); }); };
+    }
     fresh.keep();
+    state_.data = std::move(print);
 
     const auto numbers = held_back ? held_back->training_rows() : std::span<const std::int64_t>();
-    return calibrated(rows, training, chosen, [&] {
+    const FitEnd end = calibrated(rows, training, chosen, [&] {
         return isthmus::fit(*model_, state_, configuration_, rows, held_out ? &*held_out : nullptr, hooks, numbers);
     });
+    if (state_.fit_last_epoch == 0) state_.data = {};
+    return end;
 }
 
 void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks) {
@@ -227,6 +254,7 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks) {
     fresh.fit(configuration_, weighted.samples(), {});
     RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
     fresh.keep();
+    state_.data = {};
     calibrated(rows, training, chosen, [&] {
         isthmus::partial_fit(*model_, state_, configuration_, rows, hooks);
         return FitEnd::epochs_done;
@@ -290,11 +318,12 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.feature_names = feature_names;
     stored.scaling = scaling_;
     stored.means = means_;
-    stored.calibration = calibration_;
+    if (!training_) stored.calibration = calibration_;  // else it is that of the weights before
     stored.has_training_state = training_state;
     model_->read(stored.state.tensors);
     if (training_state) {
         static_cast<Progress&>(stored.state) = state_;
+        stored.state.data = state_.data;
     } else {
         restart_moments(stored.state);
         stored.state.seed = state_.seed;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/checkpoints.hpp"
 #include "core/detector.hpp"
 #include "core/model_file.hpp"
 #include "core/passage.hpp"
@@ -43,7 +44,13 @@ public:
     // later ones keep them. With Missing::mask a NaN is a missing value, in these rows and in all that follow.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
     // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
-    FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks);
+    FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks,
+               const Checkpointing& checkpointing = {});
+    // Goes on with the fit that this model was interrupted in, with the bits that it would have had. Throws
+    // Error(value) that lists what is not as it was: parameters but for those that change no bit and for more epochs,
+    // and, where a checkpoint remembers them, the rows.
+    FitEnd resume(Configuration configuration, const Samples& training, const Samples* validation, Hooks hooks,
+                  const Checkpointing& checkpointing = {});
     void partial_fit(const Samples& training, const Hooks& hooks);
 
     // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... Rows that no device can read as they
@@ -78,6 +85,7 @@ public:
     std::vector<std::string> feature_names;
 
 private:
+    FitEnd train(const Samples& training, const Samples* validation, Hooks hooks, const Checkpointing& checkpointing);
     template <class Train>
     FitEnd calibrated(RowFeed& rows, const Samples& all, const std::optional<DetectorRows>& chosen, Train&& train);
     void calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen);

@@ -92,14 +92,12 @@ void for_each_field(Visitor&& visit) {
 
 void check_names(const JsonObject& members) {
     for (const auto& member : members) {
-        std::string known;
         bool found = false;
-        for_each_field([&](const auto& field) {
-            found = found || field.name == member.first;
-            known += (known.empty() ? "" : ", ") + std::string(field.name);
-        });
-        if (!found)
-            throw Error(ErrorKind::value, "unknown parameter " + show(Json(member.first)) + "; known are " + known);
+        for_each_field([&](const auto& field) { found = found || field.name == member.first; });
+        if (found) continue;
+        std::string known;
+        for_each_field([&](const auto& field) { known += (known.empty() ? "" : ", ") + std::string(field.name); });
+        throw Error(ErrorKind::value, "unknown parameter " + show(Json(member.first)) + "; known are " + known);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -75,7 +76,8 @@ std::filesystem::path follow_links(const std::string& path) {
     for (int i = 0; i < kMaxLinks; ++i) {
         std::error_code error;
         const std::filesystem::path next = std::filesystem::read_symlink(target, error);
-        if (error) return target;  // not a link
+        if (error.value() == EINVAL || error.value() == ENOENT) return target;  // not a link; nothing there
+        if (error) fail("readlink", path, error.value());
         target = target.parent_path() / next;
     }
     fail("readlink", path, ELOOP);
@@ -91,22 +93,35 @@ void write_all(int descriptor, std::string_view bytes, const std::string& path) 
     }
 }
 
-// Refuses to replace what is no regular, writable file. Returns its permissions, or -1 when there is none.
-int existing_mode(int folder, const std::string& name, const std::string& path) {
+// Of the file that is to be replaced; nullopt when there is none. Refuses what is no regular, writable file.
+std::optional<struct stat> existing_file(int folder, const std::string& name, const std::string& path) {
     struct stat status{};
     if (::fstatat(folder, name.c_str(), &status, 0) != 0) {
-        if (errno == ENOENT) return -1;
+        if (errno == ENOENT) return std::nullopt;
         fail("stat", path, errno);
     }
     if (S_ISDIR(status.st_mode)) fail("stat", path, EISDIR);
     if (!S_ISREG(status.st_mode)) fail("stat (not a regular file)", path, EINVAL);
     if (::faccessat(folder, name.c_str(), W_OK, AT_EACCESS) != 0) fail("access", path, errno);
-    return static_cast<int>(status.st_mode & 0777U);
+    return status;
+}
+
+// Owner, group and permissions of the old file for the new one. Only root may give a file away, and others only to a
+// group of theirs: who may not becomes its owner, as with every program that replaces files.
+void take_over(int file, const struct stat& old, const std::string& path) {
+    struct stat now{};
+    if (::fstat(file, &now) != 0) fail("stat", path, errno);
+    if (now.st_uid != old.st_uid || now.st_gid != old.st_gid) {
+        int result = ::fchown(file, old.st_uid, old.st_gid);
+        if (result != 0 && errno == EPERM) result = ::fchown(file, static_cast<uid_t>(-1), old.st_gid);
+        if (result != 0 && errno != EPERM) fail("fchown", path, errno);
+    }
+    if (::fchmod(file, old.st_mode & 0777U) != 0) fail("fchmod", path, errno);
 }
 
 }  // namespace
 
-void write_atomically(const std::string& path, std::string_view bytes) {
+void write_atomically(const std::string& path, std::string_view bytes, std::string_view temporary_start) {
     if (path.find('\0') != std::string::npos) fail("open", path, EINVAL);
     const std::filesystem::path target = follow_links(path);
     const std::string name = target.filename().string();
@@ -116,24 +131,26 @@ void write_atomically(const std::string& path, std::string_view bytes) {
     Descriptor folder(
         retry_interrupted([&] { return ::open(folder_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
     if (folder.get() < 0) fail("open", folder_path, errno);
-    const int mode = existing_mode(folder.get(), name, path);
+    const std::optional<struct stat> old = existing_file(folder.get(), name, path);
 
     // O_EXCL makes the name ours, among threads as among processes. It is short: name itself may be as long as names
-    // go.
+    // go. Nobody else may open it before it has the old file's permissions.
+    const mode_t mode = old ? 0600 : 0666;
     std::string temporary_name;
     int descriptor = -1;
     for (int i = 0; descriptor < 0 && i < kMaxTemporaryNames; ++i) {
-        temporary_name = ".isthmus-" + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
+        temporary_name = temporary_start;
+        temporary_name += std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
         descriptor = retry_interrupted([&] {
-            return ::openat(folder.get(), temporary_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            return ::openat(folder.get(), temporary_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         });
         if (descriptor < 0 && errno != EEXIST) break;
     }
     if (descriptor < 0) fail("open of a temporary file beside it", path, errno);
     Descriptor file(descriptor);
-    Temporary temporary(folder.get(), temporary_name);
+    Temporary temporary(folder.get(), std::move(temporary_name));  // no copy, which may find no memory
 
-    if (mode >= 0 && ::fchmod(file.get(), static_cast<mode_t>(mode)) != 0) fail("fchmod", path, errno);
+    if (old) take_over(file.get(), *old, path);
     write_all(file.get(), bytes, path);
     // Not retried, not even after EINTR: a second fsync may report success for pages that the first one dropped.
     if (::fsync(file.get()) != 0) fail("fsync", path, errno);

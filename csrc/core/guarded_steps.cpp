@@ -43,10 +43,6 @@ void GuardedSteps::held_anew() {
     since_kept_.clear();
 }
 
-std::int64_t GuardedSteps::steps_per_epoch() const {
-    return (job_.order.size() + job_.batch_size - 1) / job_.batch_size;
-}
-
 Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
     if (progress_.step - kept_.step >= kKeepInterval) keep();
     Range range{progress_.epoch,    progress_.step_in_epoch, progress_.step,

@@ -46,6 +46,8 @@ public:
         UpdateRule rule;
         Noise noise;  // but for the epoch
         Reducer* reducer;
+
+        std::int64_t steps_per_epoch() const { return (order.size() + batch_size - 1) / batch_size; }
     };
 
     // All must outlive it; progress is that of the model's tensors and counts what is run. `held` is what the model
@@ -55,7 +57,7 @@ public:
     // `held` was read from the model again, between two runs.
     void held_anew();
 
-    std::int64_t steps_per_epoch() const;
+    std::int64_t steps_per_epoch() const { return job_.steps_per_epoch(); }
 
     // Steps progress.step_in_epoch and on of epoch progress.epoch, one for each learning rate. Returns complete or
     // stopped. On divergence the model and progress are those of the last step that was finite and Error(divergence)

@@ -31,6 +31,8 @@ struct Counter {
     T Counters::* member;
     Range<T> range;
 };
+template <class T>  // implied by C++20; clang before 17 does not know it
+Counter(const char*, T Counters::*, Range<T>) -> Counter<T>;
 
 constexpr std::tuple kCounters{
     Counter{"epoch", &Counters::epoch, kEpoch},
@@ -42,6 +44,9 @@ constexpr std::tuple kTrainingCounters{
     Counter{"loss_sum", &Counters::loss_sum, kNotNan},
     Counter{"weight_sum", &Counters::weight_sum, kNotNegative},
     Counter{"seconds", &Counters::seconds, kNotNegative},
+    Counter{"fit_first_epoch", &Counters::fit_first_epoch, kEpoch},
+    Counter{"fit_first_step", &Counters::fit_first_step, kCounter},
+    Counter{"fit_last_epoch", &Counters::fit_last_epoch, kEpoch},
     Counter{"plateau_factor", &Counters::plateau_factor, kFactor},
     Counter{"plateau_best", &Counters::plateau_best, kNotNan},
     Counter{"plateau_wait", &Counters::plateau_wait, kCounter},
@@ -131,6 +136,7 @@ std::string describe(const StoredModel& model) {
     if (model.has_training_state) {
         JsonObject training;
         write_counters(model.state, kTrainingCounters, training);
+        training.emplace_back("data", to_json(model.state.data));
         members.back().second = Json(std::move(training));
     }
     return Json(std::move(members)).dump();
@@ -145,7 +151,10 @@ StoredModel parse_description(std::string_view text) {
     read_counters(object, kCounters, model.state);
     const Json& training = member(object, "training");
     model.has_training_state = !training.is_null();
-    if (model.has_training_state) read_counters(training, kTrainingCounters, model.state);
+    if (model.has_training_state) {
+        read_counters(training, kTrainingCounters, model.state);
+        model.state.data = parse_data_print(member(training, "data"));
+    }
 
     const std::string expected = describe(model);
     if (text != expected) {

@@ -11,6 +11,12 @@
 #include "core/safetensors.hpp"
 #include "core/sha256.hpp"
 
+#if defined(ISTHMUS_FUZZ_SKIP_DIGEST)
+#if !defined(__clang__) || !__has_feature(address_sanitizer)
+#error "the digest is left out in a build for libFuzzer alone, which has AddressSanitizer"
+#endif
+#endif
+
 namespace isthmus {
 namespace {
 

@@ -249,6 +249,12 @@ std::vector<StoredTensor> tensors_of(const StoredModel& model) {
 }
 
 void read_tensors(std::span<const StoredTensor> tensors, StoredModel& model) {
+    // A layer takes two bytes of the header's text and 200 here; each has a bias, which takes 60 bytes of text.
+    const std::size_t n_layers = resolve_widths(model.configuration, model.n_features).layers.size() - 1;
+    if (n_layers > tensors.size()) {
+        fail("the network has " + std::to_string(n_layers) + " layers, but the file " + std::to_string(tensors.size()) +
+             " tensors");
+    }
     const Network network(model);
     Walk walk(tensors);
     for (const auto& [name, member] : kHistory) model.state.history.*member = read_series(walk, name);

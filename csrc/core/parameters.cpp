@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/parameters.hpp"
 
-#include <unistd.h>
-
 #include <charconv>
 #include <limits>
 
 #include "core/json.hpp"
+#include "device/cgroup.hpp"
 
 namespace isthmus {
 namespace {
@@ -54,11 +53,11 @@ ParameterLayout parameter_layout(const Widths& widths) {
 }
 
 void check_memory(const Widths& widths) {
-    const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    const auto machine = static_cast<double>(memory_limit());
     const double flat = 4.0 * static_cast<double>(parameter_layout(widths).flat_size);
     if (kTrainingCopies * flat <= machine) return;
     throw Error(ErrorKind::memory, takes_bytes(widths, kTrainingCopies) + " of weights and moments; this machine has " +
-                                       std::to_string(static_cast<std::int64_t>(machine)));
+                                       std::to_string(memory_limit()));
 }
 
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias) {

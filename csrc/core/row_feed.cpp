@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/row_feed.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <new>
 #include <numeric>
+
+#include "device/cgroup.hpp"
 
 namespace isthmus {
 namespace {
@@ -22,8 +22,7 @@ MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
 bool is_small(const Table& table, Missing missing) {
     const double copies = missing == Missing::mask ? 2.0 : 1.0;
     const double bytes = copies * 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
-    return table.row_bytes == 0 ||
-           bytes <= static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 4;
+    return table.row_bytes == 0 || bytes <= static_cast<double>(memory_limit()) / 4;
 }
 
 }  // namespace

@@ -8,16 +8,19 @@ namespace isthmus {
 
 class Stopwatch {
 public:
-    // Since the last call, or since the beginning.
+    // Since the last lap, or since the beginning.
     double lap() {
-        const auto now = std::chrono::steady_clock::now();
+        const Clock::time_point now = Clock::now();
         const double seconds = std::chrono::duration<double>(now - last_).count();
         last_ = now;
         return seconds;
     }
+    // The same, without beginning anew.
+    double seconds() const { return std::chrono::duration<double>(Clock::now() - last_).count(); }
 
 private:
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point last_ = Clock::now();
 };
 
 }  // namespace isthmus

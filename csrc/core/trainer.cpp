@@ -27,21 +27,48 @@ GuardedSteps::Job job_of(RowFeed& rows, RowOrder order, const Configuration& con
 }
 
 // Steps of whole epochs; throws when they cannot be counted. Noise and permutation are keyed by a 32-bit epoch.
-std::int64_t count_steps(const Progress& progress, std::int64_t epochs, std::int64_t steps_per_epoch) {
+std::int64_t count_steps(const Progress& progress, std::int64_t first_epoch, std::int64_t epochs,
+                         std::int64_t steps_per_epoch) {
     std::int64_t steps = 0;
     std::int64_t last = 0;
-    if (epochs > std::numeric_limits<std::uint32_t>::max() - progress.epoch ||
+    if (epochs > std::numeric_limits<std::uint32_t>::max() - first_epoch ||
         __builtin_mul_overflow(epochs, steps_per_epoch, &steps) ||
         __builtin_add_overflow(progress.step, steps, &last)) {
         throw Error(ErrorKind::value, "epochs is " + std::to_string(epochs) + ", which after the " +
-                                          std::to_string(progress.epoch) + " done is more than can be counted");
+                                          std::to_string(first_epoch) + " done is more than can be counted");
     }
     return steps;
+}
+
+// Where the fit begins and where it goes to, or, where it resumes, where it began.
+void plan_fit(Progress& progress, std::int64_t epochs, std::int64_t steps_per_epoch, bool resumes) {
+    if (!resumes) {
+        count_steps(progress, progress.epoch, epochs, steps_per_epoch);
+        // Other data, or another batch size, may have fewer steps than the interrupted epoch has done.
+        progress.step_in_epoch = std::clamp<std::int64_t>(progress.step_in_epoch, 0, steps_per_epoch);
+        progress.fit_first_epoch = progress.epoch;
+        progress.fit_first_step = progress.step_in_epoch;
+    } else {
+        if (progress.fit_last_epoch == 0)
+            throw Error(ErrorKind::value, "there is no fit to resume: none was interrupted");
+        count_steps(progress, progress.fit_first_epoch, epochs, steps_per_epoch);
+        if (progress.step_in_epoch > steps_per_epoch || progress.fit_first_step > steps_per_epoch ||
+            progress.fit_first_epoch > progress.epoch || epochs < progress.epoch - progress.fit_first_epoch) {
+            throw Error(ErrorKind::value, "the fit to resume has done " + std::to_string(progress.epoch) +
+                                              " epochs and " + std::to_string(progress.step_in_epoch) +
+                                              " steps, which is more than these rows and epochs have");
+        }
+    }
+    progress.fit_last_epoch = progress.fit_first_epoch + epochs;
 }
 
 void leave_epoch(Progress& progress) {
     progress.step_in_epoch = 0;
     progress.loss_sum = progress.weight_sum = progress.seconds = 0.0;
+}
+
+void forget_fit(Progress& progress) {
+    progress.fit_first_epoch = progress.fit_first_step = progress.fit_last_epoch = 0;
 }
 
 void forget_watched(Progress& progress) {
@@ -88,60 +115,94 @@ public:
           validation_(validation),
           hooks_(hooks),
           interrupt_(interrupt),
-          steps_(steps),
-          last_epoch_(state.epoch + configuration.epochs) {
-        n_steps_ = count_steps(state_, configuration.epochs, steps_.steps_per_epoch());
-        // Other data, or another batch size, may have fewer steps than the interrupted epoch has done.
-        state_.step_in_epoch = std::clamp<std::int64_t>(state_.step_in_epoch, 0, steps_.steps_per_epoch());
-        n_steps_ -= state_.step_in_epoch;
-    }
+          steps_(steps) {}
 
     FitEnd run() {
-        for (std::int64_t epoch = 0; state_.epoch < last_epoch_; ++epoch) {
+        FitEnd end = FitEnd::stopped;
+        if (!hooks_.resumes) tell(Moment::begin);
+        try {
+            end = run_epochs();
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::divergence) tell_end();
+            throw;
+        } catch (...) {
+            tell_end();
+            throw;
+        }
+        tell_end();
+        return end == FitEnd::stopped && interrupt_.out_of_time() ? FitEnd::out_of_time : end;
+    }
+
+    // Whether others than the last weights are the best, and wanted.
+    bool restore_best() {
+        const bool is_best = state_.best_wait == 0 && state_.step_in_epoch == 0;
+        if (!configuration_.patience || !configuration_.restore_best || is_best || state_.best_params.empty()) {
+            return false;
+        }
+        model_.read(state_.tensors);
+        state_.tensors.params = state_.best_params;
+        model_.write(state_.tensors);
+        return true;
+    }
+
+private:
+    FitEnd run_epochs() {
+        const std::int64_t last_epoch = state_.fit_last_epoch;
+        if (hooks_.resumes && is_out_of_patience()) return FitEnd::early;  // it was interrupted at its very end
+        while (state_.epoch < last_epoch) {
             Stopwatch watch;
             if (interrupt_.requested()) return FitEnd::stopped;
-            const double learning_rate = train_epoch(epoch);
+            const double learning_rate = train_epoch();
             state_.seconds += watch.lap();
             if (interrupt_.requested()) return FitEnd::stopped;
 
-            EpochInfo info{state_.epoch + 1, last_epoch_, mean_loss(state_), {}, learning_rate, 0.0};
+            EpochInfo info{state_.epoch + 1, last_epoch, mean_loss(state_), {}, learning_rate, 0.0};
             if (validation_ && !(info.val_loss = validate())) return FitEnd::stopped;
-            const bool early = watch_loss(info.val_loss.value_or(info.loss));
+            watch_loss(info.val_loss.value_or(info.loss));
             info.seconds = state_.seconds + watch.lap();
             finish_epoch(state_, info);
+            tell(Moment::epoch);
             const bool asked = hooks_.on_epoch_end && hooks_.on_epoch_end(info);
-            if (early) return FitEnd::early;
-            if (asked && state_.epoch < last_epoch_) return FitEnd::stopped;
+            if (is_out_of_patience()) return FitEnd::early;
+            if (asked && state_.epoch < last_epoch) return FitEnd::stopped;
         }
         return FitEnd::epochs_done;
     }
 
-    void restore_best() {
-        if (configuration_.patience && configuration_.restore_best && state_.best_wait > 0 &&
-            !state_.best_params.empty()) {
-            model_.read(state_.tensors);
-            state_.tensors.params = state_.best_params;
-            model_.write(state_.tensors);
+    void tell(Moment moment) const {
+        if (hooks_.on_moment) hooks_.on_moment(moment);
+    }
+
+    // What ends the fit is more than what it throws.
+    void tell_end() const {
+        try {
+            tell(Moment::end);
+        } catch (...) {  // NOLINT
         }
     }
 
-private:
     // The rest of the epoch. Returns the learning rate of its last step.
-    double train_epoch(std::int64_t epoch) {
+    double train_epoch() {
+        const std::int64_t n_steps = steps_.steps_per_epoch();
         std::vector<double> rates;
-        rates.reserve(static_cast<std::size_t>(steps_.steps_per_epoch() - state_.step_in_epoch));
-        for (std::int64_t i = state_.step_in_epoch; i < steps_.steps_per_epoch(); ++i) {
-            rates.push_back(rate_at({steps_done_++, n_steps_, epoch, state_.plateau_factor}));
-        }
-        // All steps were done when the epoch was interrupted: what is left is its end.
-        if (rates.empty()) return rate_at({0, 1, epoch, state_.plateau_factor});
-        const double last = rates.back();
-        steps_.run(std::move(rates), interrupt_);
-        return last;
+        rates.reserve(static_cast<std::size_t>(n_steps - state_.step_in_epoch));
+        for (std::int64_t i = state_.step_in_epoch; i < n_steps; ++i) rates.push_back(rate_of(i));
+        // When all of its steps were done before it was interrupted, what is left is its end.
+        if (!rates.empty()) steps_.run(std::move(rates), interrupt_);
+        return rate_of(n_steps - 1);
     }
 
-    double rate_at(const SchedulePoint& point) const {
-        return scheduled_rate(configuration_.learning_rate_schedule, configuration_.learning_rate, point);
+    // The learning rate of a step of the current epoch: a function of the state and the length of the fit.
+    double rate_of(std::int64_t step_in_epoch) const {
+        const std::int64_t per_epoch = steps_.steps_per_epoch();
+        const std::int64_t epoch = state_.epoch - state_.fit_first_epoch;
+        const std::int64_t n_steps =
+            (state_.fit_last_epoch - state_.fit_first_epoch) * per_epoch - state_.fit_first_step;
+        // An epoch that had nothing but its end left when the fit began has no step of this fit.
+        const std::int64_t step = epoch * per_epoch + step_in_epoch - state_.fit_first_step;
+        return scheduled_rate(
+            configuration_.learning_rate_schedule, configuration_.learning_rate,
+            {std::max<std::int64_t>(0, step), std::max<std::int64_t>(1, n_steps), epoch, state_.plateau_factor});
     }
 
     std::optional<double> validate() {
@@ -155,8 +216,9 @@ private:
         return loss;
     }
 
-    // Returns whether patience is at its end.
-    bool watch_loss(double loss) {
+    bool is_out_of_patience() const { return configuration_.patience && state_.best_wait >= *configuration_.patience; }
+
+    void watch_loss(double loss) {
         if (configuration_.patience) {
             double best = state_.best_loss;
             std::int64_t wait = state_.best_wait;
@@ -171,7 +233,6 @@ private:
         if (configuration_.learning_rate_schedule == Schedule::plateau) {
             watch_plateau(loss, state_.plateau_factor, state_.plateau_best, state_.plateau_wait);
         }
-        return configuration_.patience && state_.best_wait >= *configuration_.patience;
     }
 
     Model& model_;
@@ -181,9 +242,6 @@ private:
     const Hooks& hooks_;
     Interrupt& interrupt_;
     GuardedSteps& steps_;
-    std::int64_t last_epoch_;
-    std::int64_t n_steps_ = 0;
-    std::int64_t steps_done_ = 0;
 };
 
 // Rows held by the device for the time of one fit.
@@ -220,19 +278,23 @@ void train_and_store(Model& model, TrainingState& state, const Interrupt& interr
 
 FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
            RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows) {
-    Interrupt interrupt(hooks.stop);
+    Interrupt interrupt(hooks.stop, hooks.max_seconds.value_or(Interrupt::kNoLimit));
     const Held held_training(model, &training);
     const Held held_validation(model, validation);
     RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
-    GuardedSteps steps(model, state, state.tensors,
-                       job_of(training, std::move(order), configuration, state, hooks.reducer));
+    GuardedSteps::Job job = job_of(training, std::move(order), configuration, state, hooks.reducer);
+    plan_fit(state, configuration.epochs, job.steps_per_epoch(), hooks.resumes);
+    GuardedSteps steps(model, state, state.tensors, std::move(job));
     EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
     train_and_store(model, state, interrupt, [&] {
         end = loop.run();
         if (end == FitEnd::stopped) return;
-        loop.restore_best();
+        const bool restored = loop.restore_best();
+        if (end == FitEnd::out_of_time && !restored) return;
+        leave_epoch(state);
         forget_watched(state);
+        forget_fit(state);
     });
     return end;
 }
@@ -245,9 +307,10 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
     GuardedSteps steps(model, state, state.tensors,
                        job_of(training, std::move(order), configuration, state, hooks.reducer));
-    const std::int64_t n_steps = count_steps(state, 1, steps.steps_per_epoch());
+    const std::int64_t n_steps = count_steps(state, state.epoch, 1, steps.steps_per_epoch());
     train_and_store(model, state, interrupt, [&] {
         leave_epoch(state);
+        forget_fit(state);
         std::vector<double> rates(static_cast<std::size_t>(n_steps), configuration.learning_rate);
         Status status = Status::stopped;
         try {

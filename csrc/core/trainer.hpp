@@ -23,21 +23,30 @@ struct EpochInfo {
     double seconds = 0.0;
 };
 
+// Where a fit is when its state is one to go on from: before its first step, after an epoch, or where it is left, be it
+// at its end (the best weights are not restored yet) or, but for a divergence, anywhere else.
+enum class Moment : std::uint8_t { begin, epoch, end };
+
 struct Hooks {
     Stop* stop = nullptr;                                // nullptr: never
     Reducer* reducer = nullptr;                          // nullptr: one machine
     std::function<bool(const EpochInfo&)> on_epoch_end;  // returns true to stop; may throw
+    std::function<void(Moment)> on_moment;               // may throw, but for Moment::end what it throws is lost
+    std::optional<double> max_seconds;
+    bool resumes = false;  // goes on with the fit that the state was interrupted in, to that fit's own end
 };
 
-enum class FitEnd : std::uint8_t { epochs_done, early, stopped };
+enum class FitEnd : std::uint8_t { epochs_done, early, stopped, out_of_time };
 
 // Trains `model`, which holds state.tensors, for `configuration.epochs` more epochs (an epoch that was interrupted is
-// finished first and counts as one). `state` is kept up to date: counters always; tensors at the end, however it ends.
+// finished first and counts as one); where hooks.resumes, for as many as are left of the fit that was interrupted, with
+// the bits that it would have had. `state` is kept up to date: counters always; tensors at the end, however it ends.
 //
 // An epoch's loss is that of its rows as they were trained on, each before its batch's update. Early stopping and the
 // plateau schedule watch the validation loss when there is one, else that loss. A fit that ends by epochs_done or early
 // has its best weights restored (patience and restore_best set; the moments stay) and forgets what it watched. One that
-// ends otherwise keeps it, and the next fit goes on with it. Schedules count from the beginning of a fit.
+// ends otherwise keeps it, and the next fit goes on with it; but one that is out of time has its best weights restored,
+// and if others than its last ones are the best, it has ended. Schedules count from the beginning of a fit.
 //
 // Throws Error(divergence) with epoch, step and learning rate, after the model went back to its last finite weights.
 // What hooks.stop or hooks.on_epoch_end throws passes through; the state is that of the last completed step.
@@ -45,7 +54,8 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
            RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows = {});
 
 // One pass in the order of the rows, in slices of batch_size, at a constant learning rate; one entry in the history. An
-// epoch that was interrupted is given up. When this pass is, its steps stay done and it does not count as an epoch.
+// epoch that was interrupted is given up, and so is its fit. When this pass is, its steps stay done and it does not
+// count as an epoch.
 void partial_fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
                  const Hooks& hooks);
 

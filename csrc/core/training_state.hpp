@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/fingerprint.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus {
@@ -43,6 +44,12 @@ struct Counters {
     double weight_sum = 0.0;
     double seconds = 0.0;
 
+    // The fit under way, which its schedule is a function of, or the one that was interrupted: where it began, and the
+    // epoch it goes to; 0: none.
+    std::int64_t fit_first_epoch = 0;
+    std::int64_t fit_first_step = 0;  // of that epoch: an interrupted one is finished first
+    std::int64_t fit_last_epoch = 0;
+
     // learning_rate_schedule="plateau"; back to these values when a fit has run to its end, like every schedule.
     double plateau_factor = 1.0;
     double plateau_best = std::numeric_limits<double>::infinity();
@@ -60,6 +67,7 @@ struct Progress : Counters {
 
 struct TrainingState : Progress {
     Tensors tensors;
+    DataPrint data;  // of the fit that fit_last_epoch belongs to; empty: it leaves no checkpoints
 };
 
 }  // namespace isthmus

@@ -5,11 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
-#include <string>
 #include <thread>
 
 #include "cpu/cpu.hpp"
+#include "device/cgroup.hpp"
 
 namespace isthmus::cpu {
 
@@ -20,23 +19,6 @@ int affinity_threads() {
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-// cgroup v2: "quota period" in microseconds, or "max period". v1 in two files; -1 is no limit. 0: no limit found.
-int quota_threads() {
-    std::string quota;
-    double period = 0.0;
-    if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period) {
-        if (quota == "max" || period <= 0.0) return 0;
-        return std::max(1, static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period)));
-    }
-    double v1_quota = 0.0;
-    std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (quota_file >> v1_quota && period_file >> period && v1_quota > 0.0 && period > 0.0) {
-        return std::max(1, static_cast<int>(std::ceil(v1_quota / period)));
-    }
-    return 0;
 }
 
 int environment_threads() {
@@ -52,7 +34,7 @@ int environment_threads() {
 int default_threads() {
     // The files are read once: 20 us, where the affinity's system call costs 0.2 us.
     static const int ceiling = [] {
-        const int quota = quota_threads();
+        const auto quota = static_cast<int>(std::ceil(cgroup_limits().processors));
         const int wanted = environment_threads();
         return quota > 0 && wanted > 0 ? std::min(quota, wanted) : std::max(quota, wanted);
     }();

@@ -150,7 +150,7 @@ static void weight_gradient(const WeightGradientArgs& w) {
     t.k = w.rows;
     t.b = w.dz;
     t.b_stride = w.dz_stride;
-    t.c_stride = w.panel_width;
+    t.c_stride = w.dw_stride;
     // Rows that lie far apart, in a matrix that L1 does not hold: no hardware prefetcher follows. Of the panel that
     // comes next, and of columns that are not packed, each tile fetches another line of each row.
     const bool far_panel = w.rows * w.dz_rows_stride > kFloatsInL1;
@@ -165,9 +165,9 @@ static void weight_gradient(const WeightGradientArgs& w) {
                   [&](std::int64_t i, std::int64_t height) ISTHMUS_LAMBDA_INLINE {
                       t.a = w.packed ? w.x + i * w.rows : w.x + i;
                       t.a_stride = w.packed ? height : w.x_stride;
-                      t.c = w.dw + i * w.panel_width;
+                      t.c = w.dw + i * w.dw_stride;
                       t.init = w.accumulate ? t.c : kZeros;
-                      t.init_stride = w.accumulate ? w.panel_width : 0;
+                      t.init_stride = w.accumulate ? w.dw_stride : 0;
                       const float* next_panel = w.dz_rows + w.panel_width + number % kPanelLines * kLine;
                       if (fetch) {
                           for (int j = 0; j < 3; ++j) t.upcoming[j] = w.upcoming[j] + i * w.panel_width;
@@ -183,7 +183,7 @@ static void weight_gradient(const WeightGradientArgs& w) {
                       find_tile<Order::columns, Unchanged>(height, vectors)(t);
                   });
     if (w.bias) {
-        bias_gradient(w.rows, w.dz, w.dz_stride, w.panel_width, w.accumulate, w.dw + w.inputs * w.panel_width);
+        bias_gradient(w.rows, w.dz, w.dz_stride, w.panel_width, w.accumulate, w.dw + w.inputs * w.dw_stride);
     }
 }
 

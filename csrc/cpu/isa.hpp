@@ -70,9 +70,10 @@ struct WeightGradientArgs {
     const float* dz_rows;  // at the panel's first column, never packed
     std::int64_t dz_rows_stride;
     std::int64_t panel_width;
-    bool bias;                 // one more row of dw: sum over rows of dz[r][o]
-    bool accumulate;           // go on from what dw holds
-    float* dw;                 // stride panel_width
+    bool bias;        // one more row of dw: sum over rows of dz[r][o]
+    bool accumulate;  // go on from what dw holds
+    float* dw;
+    std::int64_t dw_stride;
     const float* upcoming[3];  // arrays like dw that are wanted in L2 next, or null
 };
 

@@ -38,7 +38,9 @@ void CpuModel::read(Tensors& tensors) const {
 }
 
 void CpuModel::copy(const Flat& from, Flat& to) const {
-    for (auto [source, target] : {std::pair{&from.params, &to.params}, {&from.m, &to.m}, {&from.v, &to.v}}) {
+    for (const auto& pair : {std::pair{&from.params, &to.params}, {&from.m, &to.m}, {&from.v, &to.v}}) {
+        const Buffer* const source = pair.first;  // clang before 16 captures no structured binding
+        Buffer* const target = pair.second;
         if (target->size() != source->size()) *target = Buffer(source->size());
         run_team(copy_threads(), [&](const Member& me) {
             const std::int64_t begin = me.begin(source->size());

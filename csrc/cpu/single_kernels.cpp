@@ -5,10 +5,11 @@
 #include <vector>
 
 #include "cpu/bfloat16/single_kernels.hpp"
-#include "cpu/buffer.hpp"
 #include "cpu/cpu.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/packing.hpp"
+#include "cpu/scratch.hpp"
+#include "cpu/single_weight_gradient.hpp"
 #include "cpu/team.hpp"
 #include "cpu/workspace.hpp"
 #include "math/activations.hpp"
@@ -44,7 +45,7 @@ void for_each_padded_block(std::int64_t rows, double flops, MutableMatrixView ou
                            F&& compute) {
     const int count = threads(flops, options);
     const std::int64_t stride = activation_stride(out.cols);
-    Buffer scratch(kBlockRows * stride * count);
+    Scratch scratch(kBlockRows * stride * count);
     run_team(count, [&](const Member& me) {
         float* block = scratch.data() + me.id * kBlockRows * stride;
         for (std::int64_t row = me.begin(rows); row < me.end(rows); row += kBlockRows) {
@@ -70,7 +71,7 @@ void multiply_packed(const InstructionSet& isa, std::int64_t depth, MutableMatri
     const std::int64_t group = std::min(std::max<std::int64_t>(1, kWordsInL2 / size), panels);
     const std::int64_t block_rows = std::min(y.rows, std::max(4 * std::int64_t{isa.tile_rows}, kWordsInL2 / depth));
     const std::int64_t scratch_size = group * size + block_rows * panel;
-    Buffer scratch(scratch_size * count);
+    Scratch scratch(scratch_size * count);
     run_team(count, [&](const Member& me) {
         float* packed = scratch.data() + me.id * scratch_size;
         float* block = packed + group * size;
@@ -144,92 +145,12 @@ void CpuKernels::dense_backward_input(MatrixView dz, MatrixView weight, MutableM
         });
 }
 
-// dweight (out, in) is the panel product the other way round: dz gives the tiles' rows and x their columns, so that a
-// tile lies as dweight does. Tiles of 64 outputs by a group of panels of inputs, over pieces of rows.
 void CpuKernels::dense_backward_weight(MatrixView x, MatrixView dz, MutableMatrixView dweight, float* dbias,
                                        const CompileOptions& options) const {
-    const InstructionSet& isa = active_instruction_set();
     const int count = threads(product_flops(x.rows, x.cols, dz.cols), options);
     const Products& products = active_products(options.precision);
     if (products.rounds) return rounded::dense_backward_weight(products, x, dz, dweight, dbias, count);
-    const std::int64_t panel = isa.panel;
-    const std::int64_t piece = std::min(kPieceRows, x.rows);
-    const std::int64_t panels = (x.cols + panel - 1) / panel;
-    const std::int64_t tiles = (dz.cols + kWeightTileRows - 1) / kWeightTileRows;
-    const bool by_panels = panels >= count;
-    const std::int64_t group = std::min<std::int64_t>(4, by_panels ? (panels + count - 1) / count : panels);
-
-    const std::int64_t columns_size = kWeightTileRows * piece + 16;
-    const std::int64_t panel_size = round_up(piece * panel, 16);
-    const std::int64_t tile_size = kWeightTileRows * panel;
-    const std::int64_t scratch_size = columns_size + group * (panel_size + tile_size);
-    Buffer scratch(scratch_size * count);
-    run_team(count, [&](const Member& me) {
-        float* columns = scratch.data() + me.id * scratch_size;
-        float* packed = columns + columns_size;
-        float* dw = packed + group * panel_size;
-        const auto width = [&](std::int64_t p) { return std::min(panel, x.cols - p * panel); };
-        const auto pack = [&](MatrixView from, std::int64_t column, std::int64_t cols, std::int64_t row,
-                              std::int64_t rows, float* to) {
-            const std::int64_t stride = round_up(cols, isa.lanes);
-            for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from.row(row + r) + column, cols, to + r * stride);
-        };
-
-        const std::int64_t last_panel = by_panels ? me.end(panels) : panels;
-        for (std::int64_t first = by_panels ? me.begin(panels) : 0; first < last_panel; first += group) {
-            const std::int64_t last = std::min(first + group, last_panel);
-            bool holds_all_rows = false;
-            for (std::int64_t t = by_panels ? 0 : me.begin(tiles); t < (by_panels ? tiles : me.end(tiles)); ++t) {
-                const std::int64_t output = t * kWeightTileRows;
-                const std::int64_t outputs = std::min(kWeightTileRows, dz.cols - output);
-                for (std::int64_t row = 0; row < x.rows; row += piece) {
-                    const std::int64_t rows = std::min(piece, x.rows - row);
-                    products.pack_columns(rows, dz.row(row) + output, dz.stride, outputs, columns);
-                    for (std::int64_t p = first; p < last; ++p) {
-                        float* panel_rows = packed + (p - first) * panel_size;
-                        const std::int64_t stride = round_up(width(p), isa.lanes);
-                        if (!holds_all_rows) pack(x, p * panel, width(p), row, rows, panel_rows);
-                        products.weight_gradient({rows,
-                                                  columns,
-                                                  0,
-                                                  true,
-                                                  outputs,
-                                                  panel_rows,
-                                                  stride,
-                                                  nullptr,
-                                                  0,
-                                                  stride,
-                                                  false,
-                                                  row > 0,
-                                                  dw + (p - first) * tile_size,
-                                                  {}});
-                    }
-                    holds_all_rows = rows == x.rows;
-                }
-                for (std::int64_t p = first; p < last; ++p) {
-                    const float* from = dw + (p - first) * tile_size;
-                    for (std::int64_t o = 0; o < outputs; ++o) {
-                        std::copy_n(from + o * round_up(width(p), isa.lanes), width(p),
-                                    dweight.row(output + o) + p * panel);
-                    }
-                }
-            }
-        }
-
-        if (dbias == nullptr) return;
-        const std::int64_t bias_panels = (dz.cols + panel - 1) / panel;
-        for (std::int64_t p = me.begin(bias_panels); p < me.end(bias_panels); ++p) {
-            const std::int64_t outputs = std::min(panel, dz.cols - p * panel);
-            const std::int64_t stride = round_up(outputs, isa.lanes);
-            for (std::int64_t row = 0; row < x.rows; row += piece) {
-                const std::int64_t rows = std::min(piece, x.rows - row);
-                pack(dz, p * panel, outputs, row, rows, packed);
-                products.weight_gradient(
-                    {rows, nullptr, 0, true, 0, packed, stride, nullptr, 0, stride, true, row > 0, dw, {}});
-            }
-            std::copy_n(dw, outputs, dbias + p * panel);
-        }
-    });
+    single_weight_gradient(products, x, dz, dweight, dbias, count);
 }
 
 void CpuKernels::activation_forward(MatrixView z, Activation activation, MutableMatrixView y,
@@ -250,7 +171,7 @@ void CpuKernels::activation_backward(MatrixView z, MatrixView dy, Activation act
     math::visit(activation, [&](auto act) { needs_z = decltype(act)::needs_z; });
     const double flops = 2.0 * kElementwiseFlops * static_cast<double>(z.rows * z.cols);
     const int count = threads(flops, options);
-    Buffer scratch(z.cols * count);
+    Scratch scratch(z.cols * count);
     run_team(count, [&](const Member& me) {
         float* y = scratch.data() + me.id * z.cols;
         for (std::int64_t r = me.begin(z.rows); r < me.end(z.rows); ++r) {

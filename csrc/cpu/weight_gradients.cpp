@@ -30,6 +30,7 @@ void WeightGradients::tile(const WeightTile& tile, bool accumulate, float* dw, c
                                          tile.bias,
                                          accumulate,
                                          dw,
+                                         layer.forward.panel_width(tile.panel),
                                          {upcoming[0], upcoming[1], upcoming[2]}});
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _coercion, _core
+from isthmus import _budget, _checkpoints, _coercion, _core
 from isthmus._device import draw_seed, place, stored_random_state
 from isthmus._exports import Exports
 from isthmus._scikit_learn import check_names, check_width
@@ -17,6 +17,7 @@ from isthmus._training import alone, as_callbacks, continued, train, watched
 from isthmus._views import Views
 
 if TYPE_CHECKING:
+    import os
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Parameters that belong to where a model runs, not to the model: no file stores them.
-_NOT_STORED = frozenset({"device", "n_threads"})
+_NOT_STORED = frozenset({"device", "n_threads", "max_seconds"})
 
 
 class Autoencoder(Views, Exports):
@@ -85,6 +86,9 @@ class Autoencoder(Views, Exports):
     min_delta : float
     restore_best : bool
         With ``patience``: ends with the best weights, not the last.
+    max_seconds : float, optional
+        `fit` and `resume` end cleanly after the step in which they have taken so long, with fewer epochs, and, with
+        ``restore_best``, the best weights so far.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
@@ -155,6 +159,7 @@ class Autoencoder(Views, Exports):
         patience: int | None = None,
         min_delta: float = 0.0,
         restore_best: bool = True,
+        max_seconds: float | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
@@ -188,6 +193,7 @@ class Autoencoder(Views, Exports):
         self.patience = patience
         self.min_delta = min_delta
         self.restore_best = restore_best
+        self.max_seconds = max_seconds
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
@@ -205,11 +211,18 @@ class Autoencoder(Views, Exports):
         sample_weight: ArrayLike | None = None,
         validation_data: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
         callbacks: Iterable[Any] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
     ) -> Self:
         """Trains on X for ``epochs`` epochs.
 
         Ctrl-C, a callback that raises and a loss that diverges leave the model fitted, with the weights of the last
         completed (and finite) step. A call that is refused for its arguments leaves it as it was.
+
+        With ``checkpoint`` a fit that was interrupted, or killed, goes on by `resume` with the bits that it would have
+        had. A checkpoint is a model file with ``training_state``; the newest three stay. One is written before the
+        first step, one after every ``checkpoint_every`` epochs and one where the fit is left, within an epoch, too,
+        unless it diverged. One that cannot be written is a RuntimeWarning, but for the first.
 
         Parameters
         ----------
@@ -227,11 +240,18 @@ class Autoencoder(Views, Exports):
             Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
             ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate`` and ``seconds`` after each epoch. One that returns
             True stops the training.
+        checkpoint : str or path-like, optional
+            Folder of the checkpoints of this fit, which is made where it is not there; one that has checkpoints already
+            is refused. X, weights and validation rows are read once more for their fingerprint.
+        checkpoint_every : int
+            Epochs from one checkpoint to the next.
 
         Raises
         ------
         ValueError, TypeError
             For a parameter or an argument that is not allowed, named with row and column where that applies.
+        OSError
+            When the first checkpoint cannot be written, or another fit writes there.
         DivergenceError
             When the loss or a weight is no longer finite.
         RuntimeError
@@ -239,6 +259,8 @@ class Autoencoder(Views, Exports):
         """
         with alone(self):
             parameters, where = self._checked_parameters()
+            kept = _checkpoints.checked(checkpoint, checkpoint_every)
+            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
             missing = parameters["missing"] == "mask"
@@ -253,8 +275,61 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, rows.shape[1], where, names)
             else:
                 core = continued(before, parameters, where, names)
-            with watched(self, core, functions) as on_epoch_end:
-                train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end))
+            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, None)
+            with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
+                train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
+        return self
+
+    def resume(
+        self,
+        folder: str | os.PathLike[str] | None,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
+        callbacks: Iterable[Any] = (),
+        checkpoint_every: int = 1,
+    ) -> Self:
+        """Goes on with a fit that was interrupted, to the bits that it would have had.
+
+        The parameters of this model and the data must be those of that fit, whatever this model was fitted to before.
+        More ``epochs``, ``max_seconds``, ``device``, ``n_threads``, ``verbose`` and ``callbacks`` may be others;
+        another device has other bits. A fit that had come to its end is restored as it ended.
+
+        Parameters
+        ----------
+        folder : str, path-like or None
+            That of `fit`'s ``checkpoint``: its newest checkpoint that is whole is taken, and further ones are written
+            there. Or a file written by `save` with ``training_state=True``; or None: the fit that this model itself was
+            interrupted in.
+        X, y, sample_weight, validation_data, callbacks, checkpoint_every
+            As in `fit`.
+
+        Raises
+        ------
+        ValueError
+            Listing all parameters and data that are not as they were.
+        ModelFormatError
+            When no checkpoint is whole. A newer one that is not is a RuntimeWarning.
+        OSError
+            When there is no checkpoint, or another fit writes there.
+
+        Other errors, and interruption, as in `fit`.
+        """
+        with alone(self):
+            parameters, where = self._checked_parameters()
+            kept = _checkpoints.checked(folder, checkpoint_every)
+            max_seconds = _budget.seconds(self.max_seconds)
+            functions = as_callbacks(callbacks)
+            core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
+            kept = kept.where_a_folder_is()
+            rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
+            weights = _coercion.row_weights(sample_weight, len(rows))
+            validation, targets = self._validation(validation_data, rows.shape[1], core.masks_missing)
+            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, parameters)
+            with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
+                train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
 
     def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
@@ -285,9 +360,19 @@ class Autoencoder(Views, Exports):
         sample_weight: ArrayLike | None = None,
         validation_data: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
         callbacks: Iterable[Any] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
     ) -> Any:
         """`fit`, then the codes of X, of shape (n, code)."""
-        self.fit(X, y, sample_weight=sample_weight, validation_data=validation_data, callbacks=callbacks)
+        self.fit(
+            X,
+            y,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+        )
         return self.transform(X)
 
     def initialize(self, n_features: int) -> Self:
@@ -419,6 +504,7 @@ class Autoencoder(Views, Exports):
     def _checked_parameters(self) -> tuple[dict[str, Any], tuple[str, int]]:
         """The whole configuration, and where the core puts the model."""
         where = place(self.device, self.n_threads)
+        _budget.seconds(self.max_seconds)
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
         given["kind"] = self._kind

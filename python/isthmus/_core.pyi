@@ -19,6 +19,11 @@ class Model:
     @staticmethod
     def load(path: bytes, device: str, n_threads: int) -> Model:
         ...
+    @staticmethod
+    def load_checkpoint(path: bytes, device: str, n_threads: int) -> tuple[Model, list[tuple[bytes, bytes]]]:
+        """
+        The newest checkpoint of a folder, or a file, to resume from; path and reason of each skipped.
+        """
     def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int) -> None:
         ...
     def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
@@ -39,8 +44,10 @@ class Model:
         """
     def evaluate(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None) -> None:
-        ...
+    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, resumed_with: dict[str, typing.Any] | None) -> None:
+        """
+        resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
+        """
     def get_weights(self) -> list[numpy.typing.NDArray[numpy.float32]]:
         ...
     def gradients(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> list[numpy.typing.NDArray[numpy.float32]]:
@@ -127,15 +134,15 @@ class Model:
     @property
     def step(self) -> int:
         ...
-def activation_backward(z: numpy.typing.NDArray[numpy.float32], dy: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
+def activation_backward(z: typing.Any, dy: typing.Any, activation: str, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
     ...
-def activation_forward(z: numpy.typing.NDArray[numpy.float32], activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
+def activation_forward(z: typing.Any, activation: str, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
     ...
 def activations() -> list[str]:
     """
     Names, in the order of the registry.
     """
-def adam_step(param: numpy.typing.NDArray[numpy.float32], gradient: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32], v: numpy.typing.NDArray[numpy.float32], step: int, parameters: dict[str, typing.Any], device: str, precision: str, n_threads: int) -> None:
+def adam_step(param: typing.Any, gradient: typing.Any, m: typing.Any, v: typing.Any, step: typing.Any, parameters: dict[str, typing.Any], device: typing.Any, precision: str, n_threads: typing.Any) -> bool:
     ...
 def bfloat16_families() -> list[str]:
     """
@@ -157,11 +164,11 @@ def default_threads() -> int:
     """
     Threads that n_threads=None stands for.
     """
-def dense_backward_input(dz: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
+def dense_backward_input(dz: typing.Any, weight: typing.Any, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
     ...
-def dense_backward_weight(x: numpy.typing.NDArray[numpy.float32], dz: numpy.typing.NDArray[numpy.float32], dweight: numpy.typing.NDArray[numpy.float32], dbias: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
+def dense_backward_weight(x: typing.Any, dz: typing.Any, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]] | None:
     ...
-def dense_forward(x: numpy.typing.NDArray[numpy.float32], weight: numpy.typing.NDArray[numpy.float32], bias: numpy.typing.NDArray[numpy.float32] | None, activation: str, out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> None:
+def dense_forward(x: typing.Any, weight: typing.Any, bias: typing.Any, activation: str, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
     ...
 def device_name(device: str) -> str:
     """
@@ -179,7 +186,7 @@ def instruction_sets() -> list[str]:
     """
     Those compiled in that this machine can run, best last.
     """
-def loss(loss: str, y: numpy.typing.NDArray[numpy.float32], target: numpy.typing.NDArray[numpy.float32], out: numpy.typing.NDArray[numpy.float32], device: str, precision: str, n_threads: int) -> float:
+def loss(loss: str, y: typing.Any, target: typing.Any, out: typing.Any, device: typing.Any, precision: str, n_threads: typing.Any) -> tuple[float, numpy.typing.NDArray[numpy.float32]] | None:
     ...
 def losses() -> list[str]:
     ...

@@ -88,6 +88,7 @@ class AnomalyDetector(Autoencoder):
         patience: int | None = None,
         min_delta: float = 0.0,
         restore_best: bool = True,
+        max_seconds: float | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,

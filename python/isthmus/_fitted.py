@@ -104,7 +104,7 @@ class Fitted(Parameters):
         OSError
             With the system's error number. A file that was there before stays as it was.
         """
-        self._fitted().save(_encoded(path), bool(training_state))
+        self._fitted().save(encoded(path), bool(training_state))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
@@ -122,7 +122,7 @@ class Fitted(Parameters):
             For a model of another class than this one or its heirs; the answer is of the model's own class.
         """
         check_device(device)
-        return cls._from_core(_core.Model.load(_encoded(path), device, 0), device)
+        return cls._from_core(_core.Model.load(encoded(path), device, 0), device)
 
     def to_bytes(self, training_state: bool = False) -> bytes:
         """The contents of the file that `save` would write."""
@@ -163,8 +163,9 @@ class Fitted(Parameters):
             self._model = _core.Model.from_bytes(data, *place(self.device, self.n_threads))
 
 
-def _encoded(path: str | os.PathLike[str]) -> bytes:
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
+def encoded(path: str | os.PathLike[str]) -> bytes:
+    """A path as the core takes it. TypeError for what is none, ValueError for one with a null character."""
+    name = os.fsencode(path)
+    if b"\0" in name:
         raise ValueError(f"path holds a null character; got {path!r}")
-    return encoded
+    return name

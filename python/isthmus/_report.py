@@ -128,10 +128,11 @@ def compare(seen: Seen, loss: str, scaling: tuple[Float64, Float64] | None, widt
         y = (seen.y.astype(np.float64) - shift) / scale
         return "mse", mean_of_numbers((y - x) ** 2), mean_of_numbers((linear - x) ** 2)
     # The core takes the loss of float32: of the residual, which keeps its digits, and zero.
-    residual = np.ascontiguousarray((linear - x)[observed][None], np.float32)
+    residual = np.where(observed, linear - x, 0.0).astype(np.float32)  # of 0 the loss is 0
     zero = np.zeros_like(residual)
-    pca_error = _core.loss(loss, residual, zero, np.empty_like(residual), "cpu", "float32", 0)
-    return loss, mean_of_numbers(seen.errors), pca_error
+    pca_error = _core.loss(loss, residual, zero, None, "cpu", "float32", None)
+    assert pca_error is not None, "float32 rows are ready"
+    return loss, mean_of_numbers(seen.errors), pca_error[0] * observed.size / max(1, observed.sum())
 
 
 def mean_of_numbers(values: Float64) -> float:

@@ -86,10 +86,10 @@ def train(estimator: Fitted, core: _core.Model, run: Callable[[], None]) -> None
 
 @contextmanager
 def watched(
-    estimator: Fitted, core: _core.Model, callbacks: list[Callback]
+    estimator: Fitted, core: _core.Model, callbacks: list[Callback], verbose: int
 ) -> Iterator[Callable[[dict[str, Any]], bool] | None]:
     """The function that the core calls after each epoch, or None when nobody wants to know."""
-    shown = displays(core.parameters["verbose"])
+    shown = displays(verbose)
     if not shown and not callbacks:
         yield None
         return

@@ -15,7 +15,7 @@ the argument.
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Float32 = NDArray[np.float32]
+    Options = tuple[str | None, str, int | None]
+
+T = TypeVar("T")
 
 __all__ = [
     "activation_backward",
@@ -65,14 +68,16 @@ def dense_forward(
     -------
     ndarray of shape (n, out)
     """
+    y = _core.dense_forward(x, weight, bias, activation, out, device, precision, n_threads)
+    if y is not None:
+        return y
     options = _options(device, precision, n_threads)
     x, weight = _matrix(x, "x"), _matrix(weight, "weight")
     if weight.shape[1] != x.shape[1]:
         raise ValueError(f"weight must have shape (out, {x.shape[1]}) for x of shape {x.shape}; got {weight.shape}")
     bias = None if bias is None else _vector(bias, "bias", len(weight))
     out = _result(out, (len(x), len(weight)), x=x, weight=weight, bias=bias)
-    _core.dense_forward(x, weight, bias, activation, out, *options)
-    return out
+    return _done(_core.dense_forward(x, weight, bias, activation, out, *options))
 
 
 def dense_backward_input(
@@ -95,13 +100,15 @@ def dense_backward_input(
     -------
     ndarray of shape (n, in)
     """
+    dx = _core.dense_backward_input(dz, weight, out, device, precision, n_threads)
+    if dx is not None:
+        return dx
     options = _options(device, precision, n_threads)
     dz, weight = _matrix(dz, "dz"), _matrix(weight, "weight")
     if len(weight) != dz.shape[1]:
         raise ValueError(f"weight must have shape ({dz.shape[1]}, in) for dz of shape {dz.shape}; got {weight.shape}")
     out = _result(out, (len(dz), weight.shape[1]), dz=dz, weight=weight)
-    _core.dense_backward_input(dz, weight, out, *options)
-    return out
+    return _done(_core.dense_backward_input(dz, weight, out, *options))
 
 
 def dense_backward_weight(
@@ -127,6 +134,9 @@ def dense_backward_weight(
     dweight : ndarray of shape (out, in)
     dbias : ndarray of shape (out,)
     """
+    both = _core.dense_backward_weight(x, dz, out, device, precision, n_threads)
+    if both is not None:
+        return both
     options = _options(device, precision, n_threads)
     x, dz = _matrix(x, "x"), _matrix(dz, "dz")
     if len(dz) != len(x):
@@ -136,8 +146,7 @@ def dense_backward_weight(
     given_weight, given_bias = out or (None, None)
     dweight = _result(given_weight, (dz.shape[1], x.shape[1]), "out[0]", x=x, dz=dz)
     dbias = _result(given_bias, (dz.shape[1],), "out[1]", x=x, dz=dz, dweight=dweight)
-    _core.dense_backward_weight(x, dz, dweight, dbias, *options)
-    return dweight, dbias
+    return _done(_core.dense_backward_weight(x, dz, (dweight, dbias), *options))
 
 
 def activation_forward(
@@ -160,11 +169,13 @@ def activation_forward(
     -------
     ndarray of shape (n, out)
     """
+    y = _core.activation_forward(z, activation, out, device, precision, n_threads)
+    if y is not None:
+        return y
     options = _options(device, precision, n_threads)
     z = _matrix(z, "z")
     out = _result(out, z.shape, z=z)
-    _core.activation_forward(z, activation, out, *options)
-    return out
+    return _done(_core.activation_forward(z, activation, out, *options))
 
 
 def activation_backward(
@@ -188,13 +199,15 @@ def activation_backward(
     -------
     ndarray of shape (n, out)
     """
+    dz = _core.activation_backward(z, dy, activation, out, device, precision, n_threads)
+    if dz is not None:
+        return dz
     options = _options(device, precision, n_threads)
     z, dy = _matrix(z, "z"), _matrix(dy, "dy")
     if dy.shape != z.shape:
         raise ValueError(f"dy must have the shape of z, {z.shape}; got {dy.shape}")
     out = _result(out, z.shape, z=z, dy=dy)
-    _core.activation_backward(z, dy, activation, out, *options)
-    return out
+    return _done(_core.activation_backward(z, dy, activation, out, *options))
 
 
 def mse_loss(
@@ -217,7 +230,7 @@ def mse_loss(
     loss : float
     dy : ndarray of shape (n, features)
     """
-    return _loss("mse", "y", y, target, _options(device, precision, n_threads), out)
+    return _loss("mse", "y", y, target, (device, precision, n_threads), out)
 
 
 def bce_loss(
@@ -244,7 +257,7 @@ def bce_loss(
     loss : float
     dz : ndarray of shape (n, features)
     """
-    return _loss("bce", "z", z, target, _options(device, precision, n_threads), out)
+    return _loss("bce", "z", z, target, (device, precision, n_threads), out)
 
 
 def adam_step(
@@ -280,6 +293,15 @@ def adam_step(
     step : int
         Number of this update, from 1.
     """
+    rule = {
+        "learning_rate": learning_rate,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": epsilon,
+        "weight_decay": weight_decay,
+    }
+    if _core.adam_step(param, grad, m, v, step, rule, device, precision, n_threads):
+        return
     options = _options(device, precision, n_threads)
     state = {"param": param, "m": m, "v": v}
     for name, array in state.items():
@@ -296,37 +318,32 @@ def adam_step(
         raise TypeError(f"step must be an integer of at least 1; got {step!r}")
     if not 1 <= index(step) < 1 << 63:
         raise ValueError(f"step must be an integer of at least 1; got {step!r}")
-    rule = {
-        "learning_rate": learning_rate,
-        "beta_1": beta_1,
-        "beta_2": beta_2,
-        "epsilon": epsilon,
-        "weight_decay": weight_decay,
-    }
-    _core.adam_step(param.reshape(-1), flat, m.reshape(-1), v.reshape(-1), index(step), rule, *options)
+    _done(_core.adam_step(param.reshape(-1), flat, m.reshape(-1), v.reshape(-1), index(step), rule, *options) or None)
 
 
 # ---- at the door ------------------------------------------------------------------------------------------------
 
 
-def _options(device: str | None, precision: str, n_threads: int | None) -> tuple[str, str, int]:
+# The core takes what it can use as it is, at once, and returns None for the rest, without having done anything. What is
+# here then converts the arguments, or says what is wrong with them, which costs microseconds, where NumPy's whole
+# product of a small layer takes one.
+
+
+def _options(device: str | None, precision: str, n_threads: int | None) -> Options:
     name, threads = place("cpu" if device is None else device, n_threads)
-    return name, precision, threads
+    return name, precision, threads or None
 
 
-# What arrives as the core reads it is looked at no further: the general way costs a microsecond for each array, and
-# NumPy's whole product of a small layer costs two.
+def _done(result: T | None) -> T:
+    assert result is not None, "arguments that were converted are not ready"
+    return result
 
 
 def _matrix(array: ArrayLike, name: str) -> Float32:
-    if type(array) is np.ndarray and array.ndim == 2 and array.size > 0 and _coercion.passes(array):
-        return array
     return _coercion.float32(_coercion.matrix(array, name), name)
 
 
 def _vector(array: ArrayLike, name: str, size: int) -> Float32:
-    if type(array) is np.ndarray and array.shape == (size,) and array.dtype == np.float32 and array.flags.carray:
-        return array
     vector = np.asarray(array)
     if vector.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},); got {vector.shape}")
@@ -365,10 +382,14 @@ def _check_in_place(array: Any, name: str, param: Any) -> None:
 
 
 def _loss(
-    loss: str, name: str, y: ArrayLike, target: ArrayLike, options: tuple[str, str, int], out: Float32 | None
+    loss: str, name: str, y: ArrayLike, target: ArrayLike, options: Options, out: Float32 | None
 ) -> tuple[float, Float32]:
+    both = _core.loss(loss, y, target, out, *options)
+    if both is not None:
+        return both
+    options = _options(*options)
     y, target = _matrix(y, name), _matrix(target, "target")
     if target.shape != y.shape:
         raise ValueError(f"target must have the shape of {name}, {y.shape}; got {target.shape}")
     gradient = _result(out, y.shape, output=y, target=target)
-    return _core.loss(loss, y, target, gradient, *options), gradient
+    return _done(_core.loss(loss, y, target, gradient, *options))

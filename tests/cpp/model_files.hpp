@@ -13,13 +13,17 @@
 #include "core/configuration.hpp"
 #include "core/model_file.hpp"
 #include "core/parameters.hpp"
-#include "core/sha256.hpp"
+#include "sealing.hpp"
 
 namespace model_files {
 
 using namespace isthmus;
 
-inline constexpr std::size_t kDigestAt = 8 + std::string_view(R"({"__metadata__":{"digest":"sha256:)").size();
+using sealing::header_length;
+using sealing::header_of;
+using sealing::kDigestAt;
+using sealing::sealed;
+using sealing::with_header;
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 inline constexpr float kInf = std::numeric_limits<float>::infinity();
 
@@ -64,6 +68,9 @@ inline StoredModel small_model(bool training) {
         state.loss_sum = 1.0 / 3.0;
         state.weight_sum = 3.0;
         state.seconds = 0.1;
+        state.fit_first_epoch = 1;
+        state.fit_first_step = 2;
+        state.fit_last_epoch = 9;
         state.plateau_factor = 0.25;
         state.best_wait = 1;
         state.tensors.m = filled(layout, 1.0F, -0.5F);
@@ -97,40 +104,13 @@ inline void check_equal(const StoredModel& a, const StoredModel& b) {
     CHECK(equal_bits(s.tensors.v, t.tensors.v) && equal_bits(s.best_params, t.best_params));
     CHECK(s.seed == t.seed && s.epoch == t.epoch && s.step == t.step && s.step_in_epoch == t.step_in_epoch);
     CHECK(s.loss_sum == t.loss_sum && s.weight_sum == t.weight_sum && s.seconds == t.seconds);
+    CHECK(s.fit_first_epoch == t.fit_first_epoch && s.fit_first_step == t.fit_first_step);
+    CHECK(s.fit_last_epoch == t.fit_last_epoch);
     CHECK(s.plateau_factor == t.plateau_factor && s.plateau_best == t.plateau_best && s.plateau_wait == t.plateau_wait);
     CHECK(s.best_loss == t.best_loss && s.best_wait == t.best_wait);
     CHECK(equal_bits(s.history.loss, t.history.loss) && equal_bits(s.history.val_loss, t.history.val_loss));
     CHECK(equal_bits(s.history.learning_rate, t.history.learning_rate) &&
           equal_bits(s.history.seconds, t.history.seconds));
-}
-
-// The digest's definition, a second time.
-inline std::string sealed(std::string file) {
-    if (file.size() < kDigestAt + 64) return file;
-    file.replace(kDigestAt, 64, std::string(64, '0'));
-    Sha256 hash;
-    hash.update(file);
-    return file.replace(kDigestAt, 64, hash.hex_digest());
-}
-
-inline std::size_t header_length(const std::string& file) {
-    std::uint64_t length = 0;
-    std::memcpy(&length, file.data(), 8);
-    return length;
-}
-
-// Another header before the same data: padded, its length and the digest right.
-inline std::string with_header(const std::string& file, std::string header) {
-    const std::string data = file.substr(8 + header_length(file));
-    while ((8 + header.size()) % 64 != 0) header += ' ';
-    const std::uint64_t length = header.size();
-    std::string forged(reinterpret_cast<const char*>(&length), 8);
-    return sealed(forged + header + data);
-}
-
-inline std::string header_of(const std::string& file) {
-    std::string header = file.substr(8, header_length(file));
-    return header.substr(0, header.find_last_not_of(' ') + 1);
 }
 
 // `old` must occur in the header; its first occurrence is replaced.

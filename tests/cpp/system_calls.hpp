@@ -84,6 +84,10 @@ int fchmod(int descriptor, mode_t mode) {
     if (system_calls::strikes("fchmod")) return -1;
     return static_cast<int>(::syscall(SYS_fchmod, descriptor, mode));
 }
+int fchown(int descriptor, uid_t owner, gid_t group) noexcept {
+    if (system_calls::strikes("fchown")) return -1;
+    return static_cast<int>(::syscall(SYS_fchown, descriptor, owner, group));
+}
 int faccessat(int folder, const char* path, int mode, int flags) noexcept {
     if (system_calls::strikes("faccessat")) return -1;
     (void)flags;  // real and effective user are one here

@@ -104,6 +104,54 @@ TEST(files_are_written_and_replaced) {
     CHECK(folder.names() == Names{"model"});
 }
 
+TEST(owner_and_group_are_kept_where_they_may_be) {
+    if (::geteuid() != 0) return;  // nobody else may give a file away
+    const Folder folder;
+    const std::string path = folder / "model";
+    write_atomically(path, kOld);
+    constexpr uid_t kOwner = 12345;
+    constexpr gid_t kGroup = 23456;
+    CHECK(::chown(path.c_str(), kOwner, kGroup) == 0);
+    CHECK(::chmod(path.c_str(), 0640) == 0);
+    write_atomically(path, kNew);
+    struct stat status{};
+    CHECK(::stat(path.c_str(), &status) == 0 && status.st_uid == kOwner && status.st_gid == kGroup);
+    CHECK(mode_of(path) == 0640);
+    // As for one who may not give it away, but may change its group; then, not even that.
+    for (const int times : {1, 2}) {
+        CHECK(::chown(path.c_str(), kOwner, kGroup) == 0);
+        CHECK(error_under({Mishap::error, "fchown", 0, times, EPERM}, [&] { write_atomically(path, kNew); }) == 0);
+        CHECK(count("fchown") == 2);
+        CHECK(::stat(path.c_str(), &status) == 0 && status.st_uid == 0 && status.st_gid == (times == 1 ? kGroup : 0));
+        CHECK(mode_of(path) == 0640);
+    }
+    CHECK(error_under({Mishap::error, "fchown", 0, 1, EIO}, [&] {
+              CHECK(::chown(path.c_str(), kOwner, kGroup) == 0);
+              write_atomically(path, kOld);
+          }) == EIO);
+    CHECK(read_file(path) == kNew);
+}
+
+TEST(a_folder_that_may_not_be_written_is_refused) {
+    const Folder folder;
+    const std::string path = folder / "model";
+    write_atomically(path, kOld);
+    ::chmod(path.c_str(), 0666);
+    ::chmod(folder.path.c_str(), 0555);
+    const pid_t child = ::fork();
+    if (child == 0) {  // root may write everywhere
+        if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(2);
+        const bool refused = error_of([&] { write_atomically(path, kNew); }) == EACCES &&
+                             error_of([&] { write_atomically(folder / "other", kNew); }) == EACCES;
+        ::_exit(refused && read_file(path) == kOld ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ::chmod(folder.path.c_str(), 0755);
+    CHECK(folder.names() == Names{"model"});
+}
+
 TEST(paths_need_no_folder) {
     const Folder folder;
     const fs::path before = fs::current_path();
@@ -147,6 +195,7 @@ TEST(what_is_no_file_is_refused) {
     CHECK(error_of([&] { write_atomically(folder / "folder/", kNew); }) == EISDIR);
     CHECK(error_of([&] { write_atomically(folder / "folder/.", kNew); }) == EISDIR);
     CHECK(error_of([&] { write_atomically(folder / "pipe", kNew); }) == EINVAL);
+    CHECK(error_of([&] { write_atomically("/dev/full", kNew); }) == EINVAL);
     CHECK(error_of([&] { write_atomically(folder / "missing/model", kNew); }) == ENOENT);
     CHECK(error_of([&] { write_atomically("", kNew); }) == ENOENT);
     CHECK(error_of([&] { write_atomically(folder / std::string("a\0b", 3), kNew); }) == EINVAL);

@@ -88,8 +88,12 @@ struct Trained {
     std::unique_ptr<Model> model;
     TrainingState state;
 
-    Trained(const Device& device, const Configuration& from, std::int64_t n_features, std::uint64_t seed = 11)
-        : configuration(from), program(build_program(from, n_features)), model(device.compile(program, {})) {
+    Trained(const Device& device, const Configuration& from, std::int64_t n_features, std::uint64_t seed = 11,
+            int n_threads = 0)
+        : configuration(from), program(build_program(from, n_features)) {
+        CompileOptions options;
+        options.n_threads = n_threads;
+        model = device.compile(program, options);
         state.seed = seed;
         state.tensors.params = initial_weights(program, seed);
         model->write(state.tensors);
@@ -122,8 +126,10 @@ struct Trained {
 // All but the seconds.
 inline bool same_progress(const TrainingState& a, const TrainingState& b) {
     return a.epoch == b.epoch && a.step == b.step && a.step_in_epoch == b.step_in_epoch && a.loss_sum == b.loss_sum &&
-           a.weight_sum == b.weight_sum && a.plateau_factor == b.plateau_factor && a.best_loss == b.best_loss &&
-           a.best_wait == b.best_wait && a.best_params == b.best_params && a.history.loss == b.history.loss &&
+           a.weight_sum == b.weight_sum && a.fit_first_epoch == b.fit_first_epoch &&
+           a.fit_first_step == b.fit_first_step && a.fit_last_epoch == b.fit_last_epoch &&
+           a.plateau_factor == b.plateau_factor && a.best_loss == b.best_loss && a.best_wait == b.best_wait &&
+           a.best_params == b.best_params && a.history.loss == b.history.loss &&
            a.history.val_loss == b.history.val_loss && a.history.learning_rate == b.history.learning_rate;
 }
 

@@ -81,6 +81,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "patience": [*NOT_AN_INTEGER, 0],
     "min_delta": [*NOT_A_NUMBER, None, True, -0.1],
     "restore_best": NOT_A_BOOL,
+    "max_seconds": [*NOT_A_NUMBER, True, False, 0, 0.0, -1],
     "device": ["gpu", "", "cuda:", "cuda:-1", "cuda:x", 0, None, True],
     "precision": ["float64", "", None, 32, *(["tf32"] if DEVICE == "cpu" else [])],  # a GPU computes in it
     "n_threads": [*NOT_AN_INTEGER, 0],

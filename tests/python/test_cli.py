@@ -230,6 +230,23 @@ def test_options_reach_the_model(data: Path, capsys: pytest.CaptureFixture[str])
 # ---- commands ---------------------------------------------------------------------------------------------------
 
 
+def test_checkpoint_and_resume(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, path = data.with_name("run"), data.with_name("m.safetensors")
+    command = ["fit", str(data), "-o", str(path), *FIT, "--checkpoint", str(folder), "--checkpoint-every", "2"]
+    assert main([*command, "--resume"]) == 0  # nothing there yet: it begins
+    expected = path.read_bytes()
+    assert [p.name[:12] for p in sorted(folder.iterdir())] == ["epoch-000000", "epoch-000002", "epoch-000003"]
+    assert "has checkpoints of another fit" in refused(capsys, command)
+    sorted(folder.iterdir())[-1].unlink()
+    path.unlink()
+    assert main([*command, "--resume"]) == 0
+    found, straight = Autoencoder.load(path), Autoencoder.from_bytes(expected)
+    for a, b in zip(found.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert "epochs was 3 and now is 2" in refused(capsys, [*command, "--resume", "--epochs", "2"])
+    assert "--checkpoint" in refused(capsys, ["fit", str(data), "-o", str(path), *FIT, "--resume"])
+
+
 def test_the_shell_computes_what_the_estimator_computes(
     data: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

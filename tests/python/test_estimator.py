@@ -34,9 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "beta_2": 0.999, "epsilon": 1e-8, "momentum": 0.0, "weight_decay": None, "learning_rate_schedule": None,
     "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "scaling": None, "missing": "error",
     "batch_size": 256, "epochs": 100, "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0,
-    "restore_best": True,
-    "device": "auto", "precision": "float32", "n_threads": None, "random_state": None, "warm_start": False,
-    "verbose": 0,
+    "restore_best": True, "max_seconds": None, "device": "auto", "precision": "float32", "n_threads": None,
+    "random_state": None, "warm_start": False, "verbose": 0,
 }
 
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.every_device
 
 F32 = NDArray[np.float32]
 SIZES = (1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65)
-LARGE = [(3, 129, 131), (128, 784, 128), (257, 129, 127), (65, 1025, 33), (1100, 33, 65), (2, 2049, 515)]
+LARGE = [
+    (3, 129, 131), (128, 784, 128), (257, 129, 127), (65, 1025, 33), (1100, 33, 65), (2500, 70, 200), (2, 2049, 515),
+]
 KERNELS = {
     "dense_forward", "dense_backward_input", "dense_backward_weight", "activation_forward", "activation_backward",
     "mse_loss", "bce_loss", "adam_step",
@@ -277,6 +279,57 @@ def test_threads_give_the_same_bits(isa: str, n_threads: int, rng: np.random.Gen
 
     for i, (one, many) in enumerate(zip(everything(1), everything(n_threads), strict=True)):
         assert_same_bits(one, many, f"result {i}")
+
+
+# ---- what the core does not take as it is ---------------------------------------------------------------------------
+
+
+class Subclass(np.ndarray[Any, Any]):
+    pass
+
+
+def test_what_is_converted_first_gives_the_same_bits(rng: np.random.Generator) -> None:
+    x, w, dz = integers(rng, 9, 6), integers(rng, 5, 6), integers(rng, 9, 5)
+    b, expected = integers(rng, 5), kernels.dense_forward(x, w, None, "tanh")
+    for kind in (np.float64, np.float16, np.int32, np.dtype(">f4")):
+        assert_same_bits(kernels.dense_forward(x.astype(kind), w, None, "tanh"), expected)
+        assert_same_bits(kernels.dense_forward(x, w.astype(kind), None, "tanh", n_threads=np.int64(2)), expected)
+    for other in (x.tolist(), x.view(Subclass), np.asfortranarray(x), x[::-1][::-1]):
+        assert_same_bits(kernels.dense_forward(other, w, None, "tanh"), expected)
+    first, second = kernels.dense_backward_weight(x, dz)
+    out = (np.empty_like(first), np.empty_like(second))
+    both = kernels.dense_backward_weight(x.astype(float), dz, out=out)
+    assert both[0] is out[0] and both[1] is out[1]
+    assert_same_bits(both[0], first)
+    assert_same_bits(both[1], second)
+    assert_same_bits(kernels.dense_forward(x, w, b.tolist()), kernels.dense_forward(x, w, b))
+
+    param, m, v = (integers(rng, 4, 3) for _ in range(3))
+    v = abs(v)
+    for gradient, step in ((param * 2, 3), ((param * 2).tolist(), np.int64(3))):
+        p, pm, pv = param.copy(), m.copy(), v.copy()
+        kernels.adam_step(p, gradient, pm, pv, step)
+        if isinstance(step, int):
+            updated = p, pm, pv
+    for actual, reference in zip((p, pm, pv), updated, strict=True):
+        assert_same_bits(actual, reference)
+
+
+def test_out_may_lie_between_the_rows_of_an_input_but_not_on_them(rng: np.random.Generator) -> None:
+    both = integers(rng, 9, 12)
+    x, out, w = both[:, :6], both[:, 6:], integers(rng, 6, 6)
+    expected = kernels.dense_forward(x.copy(), w, None)
+    assert kernels.dense_forward(x, w, None, out=out) is out
+    assert_same_bits(out, expected)
+    for overlapping in (both[:, 5:11], both[:, :6], x[::-1]):
+        before = both.copy()
+        with pytest.raises(ValueError, match="out must not overlap x"):
+            kernels.dense_forward(x, w, None, out=overlapping)
+        assert_same_bits(both, before)
+    with pytest.raises(ValueError, match="m must not overlap v"):
+        kernels.adam_step(x[0].copy(), x[0], both[1, :6], both[1, 3:9], 1)
+    with pytest.raises(ValueError, match="out repeats one row"):
+        kernels.dense_forward(x, w, None, out=np.lib.stride_tricks.as_strided(np.empty(6, np.float32), (9, 6), (0, 4)))
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------

@@ -158,21 +158,20 @@ static void dense_backward_input(const BackwardInputArgs& args) {
 // What is upcoming is not fetched: the tile is over before memory could answer.
 static void weight_gradient(const WeightGradientArgs& w) {
     if (w.bias) {
-        bias_gradient(w.rows, w.dz_rows, w.dz_rows_stride, w.panel_width, w.accumulate,
-                      w.dw + w.inputs * w.panel_width);
+        bias_gradient(w.rows, w.dz_rows, w.dz_rows_stride, w.panel_width, w.accumulate, w.dw + w.inputs * w.dw_stride);
     }
     TileUnit unit;
     TileArgs t{};
     t.a_stride = padded_pairs(w.rows);
     t.steps = t.a_stride / kPairsInTile;
     t.b = reinterpret_cast<const Pair*>(w.dz);
-    t.c_stride = w.panel_width;
+    t.c_stride = w.dw_stride;
     t.vectors = w.panel_width / kLanes;
-    t.init_stride = w.accumulate ? w.panel_width : 0;
+    t.init_stride = w.accumulate ? w.dw_stride : 0;
     for (std::int64_t i = 0; i < w.inputs; i += kTileRows) {
         t.rows = w.inputs - i < kTileRows ? w.inputs - i : kTileRows;
         t.a = reinterpret_cast<const Pair*>(w.x) + i * t.a_stride;
-        t.c = w.dw + i * w.panel_width;
+        t.c = w.dw + i * w.dw_stride;
         t.init = w.accumulate ? t.c : kZeros;
         unit.multiply(t);
     }

@@ -128,6 +128,7 @@ void dense_backward_weight(const Products& products, MatrixView x, MatrixView dz
                                               top + inputs == x.cols,
                                               begin > 0,
                                               dw.data() + layout.panel_offset(p) + top * width,
+                                              width,
                                               {}});
                 }
             }

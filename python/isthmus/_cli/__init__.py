@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", required=True, metavar="MODEL.safetensors", help="the model file to write")
     sub.add_argument("--validation", metavar="FILE", help="a table to validate on after every epoch")
     sub.add_argument("--sample-weight", metavar="FILE", help="a table of one column: the weight of each row of X")
+    sub.add_argument("--checkpoint", metavar="FOLDER", help="leave checkpoints there, to resume from")
+    sub.add_argument(
+        "--checkpoint-every", type=options.parse_value, default=1, metavar="EPOCHS", help="how often (%(default)s)"
+    )
+    sub.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one yet")
     sub.add_argument("--training-state", action="store_true", help="store what further training needs, too")
     options.add_scaling(sub)
     options.add_constructor_parameters(sub)

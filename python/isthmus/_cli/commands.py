@@ -18,9 +18,11 @@ from isthmus._cli import options, tables
 def fit(arguments: argparse.Namespace) -> None:
     """Trains and saves; after Ctrl-C what was learned so far is saved, too."""
     output = tables.check_output(arguments.output, suffixes=(".safetensors",))
+    if arguments.resume and arguments.checkpoint is None:
+        raise ValueError("--resume needs --checkpoint FOLDER")
     model = Autoencoder(**options.given_parameters(arguments))
     table = tables.read(arguments.X, scale_255=arguments.scale_255)
-    keywords: dict[str, Any] = {}
+    keywords: dict[str, Any] = {"checkpoint_every": arguments.checkpoint_every}
     if arguments.validation is not None:
         keywords["validation_data"] = tables.read(arguments.validation, scale_255=arguments.scale_255)
     if arguments.sample_weight is not None:
@@ -31,7 +33,7 @@ def fit(arguments: argparse.Namespace) -> None:
 
     interrupted: KeyboardInterrupt | None = None
     try:
-        model.fit(table, **keywords)
+        _fit_or_resume(model, table, arguments, keywords)
     except KeyboardInterrupt as stop:
         if not hasattr(model, "n_iter_"):
             raise
@@ -41,6 +43,16 @@ def fit(arguments: argparse.Namespace) -> None:
     print(f"{state} {model.n_iter_} epochs, loss {model.loss_:.6g}; wrote {output}")
     if interrupted:
         raise interrupted
+
+
+def _fit_or_resume(model: Autoencoder, table: Any, arguments: argparse.Namespace, keywords: dict[str, Any]) -> None:
+    if arguments.resume:
+        try:
+            model.resume(arguments.checkpoint, table, **keywords)
+            return
+        except FileNotFoundError:
+            pass  # the first run of a command that is run until it is done
+    model.fit(table, checkpoint=arguments.checkpoint, **keywords)
 
 
 def encode(arguments: argparse.Namespace) -> None:
