@@ -22,11 +22,13 @@
 #include "bindings/stop.hpp"
 #include "bindings/topics.hpp"
 #include "core/autoencoder.hpp"
+#include "core/budget.hpp"
 #include "core/checkpoints.hpp"
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
 #include "core/file.hpp"
 #include "core/model_file.hpp"
+#include "math/names.hpp"
 
 namespace isthmus::bindings {
 namespace {
@@ -51,10 +53,11 @@ ModelPointer from_stored(StoredModel stored, const Placement& placement) {
 }
 
 ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed,
-                    const std::string& device, int n_threads) {
+                    const std::string& device, int n_threads, std::int64_t max_memory) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
     const InCore in_core;
+    check_memory(resolve_widths(configuration, n_features), max_memory);
     return std::make_unique<SharedModel>(Placement(device, n_threads), options, std::move(configuration), n_features,
                                          seed);
 }
@@ -74,6 +77,7 @@ Parameters to_python(const EpochInfo& info) {
     result["val_loss"] = info.val_loss;
     result["learning_rate"] = info.learning_rate;
     result["seconds"] = info.seconds;
+    if (info.penalty) result[py::str(std::string(math::name(info.penalty->first)))] = info.penalty->second;
     return result;
 }
 
@@ -95,7 +99,7 @@ void train(SharedModel& model, Train&& body) {
 void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, const OptionalRows& validation,
          const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end,
          const std::optional<py::bytes>& checkpoint, std::int64_t checkpoint_every,
-         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds,
+         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds, std::int64_t max_memory,
          const std::optional<Parameters>& resumed_with) {
     const Samples training = samples(inputs, std::nullopt, weights);
     std::optional<Samples> held_out;
@@ -119,28 +123,32 @@ void fit(SharedModel& model, const py::array& inputs, const OptionalArray& weigh
             [&] { on_checkpoint_failure(py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(why.c_str()))); });
     };
     if (!resumed_with) {
-        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing); });
+        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing, max_memory); });
         return;
     }
     const Configuration configuration = parse_configuration(to_json(*resumed_with));
-    train(model, [&](Autoencoder& core) { core.resume(configuration, training, validated, hooks, checkpointing); });
+    train(model, [&](Autoencoder& core) {
+        core.resume(configuration, training, validated, hooks, checkpointing, max_memory);
+    });
 }
 
-void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights) {
+void partial_fit(SharedModel& model, const py::array& inputs, const OptionalArray& weights, std::int64_t max_memory) {
     const Samples training = samples(inputs, std::nullopt, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
-    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks); });
+    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks, max_memory); });
 }
 
 Columns history(const SharedModel& model) {
-    const History past = model.read([](const Autoencoder& core) { return core.state().history; });
+    const auto [past, penalty] =
+        model.read([](const Autoencoder& core) { return std::pair(core.state().history, core.program().penalty); });
     Columns result;
     result["loss"] = past.loss;
     result["val_loss"] = past.val_loss;
     result["learning_rate"] = past.learning_rate;
     result["seconds"] = past.seconds;
+    if (penalty) result[py::str(std::string(math::name(penalty->kind)))] = past.penalty;
     return result;
 }
 
@@ -225,6 +233,18 @@ auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const) {
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
     };
+}
+
+void draw_codes(const SharedModel& model, const py::array& rows, std::uint64_t seed, std::int64_t first_row,
+                FloatArray out) {
+    const Table in = table(rows);
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(in, seed, first_row, result); });
+}
+
+void draw_prior(const SharedModel& model, std::uint64_t seed, FloatArray out) {
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(seed, result); });
 }
 
 // A whole call for an array that needs no conversion: what it takes to allocate the result and run. None for anything
@@ -377,7 +397,7 @@ void register_model(py::module_& m) {
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
-              py::arg("device"), py::arg("n_threads").noconvert());
+              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("max_memory").noconvert());
     model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def_static("load_checkpoint", &load_checkpoint, py::arg("path"), py::arg("device"),
                      py::arg("n_threads").noconvert(),
@@ -434,9 +454,10 @@ void register_model(py::module_& m) {
     model.def("fit", &fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
               py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"),
               py::arg("checkpoint"), py::arg("checkpoint_every").noconvert(), py::arg("on_checkpoint_failure"),
-              py::arg("max_seconds"), py::arg("resumed_with"),
+              py::arg("max_seconds"), py::arg("max_memory").noconvert(), py::arg("resumed_with"),
               "resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.");
-    model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
+    model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
+              py::arg("max_memory").noconvert());
 
     model.def_property_readonly("shapes", [](const SharedModel& self) { return parameter_shapes(program(self)); });
     model.def("get_weights", [](const SharedModel& self) {
@@ -449,6 +470,11 @@ void register_model(py::module_& m) {
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("decode", runner(&Autoencoder::decode), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("draw_codes", &draw_codes, py::arg("rows").noconvert(), py::arg("seed").noconvert(),
+              py::arg("first_row").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.");
+    model.def("draw_prior", &draw_prior, py::arg("seed").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from N(0, 1).");
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
     model.def("encode_quickly", quick_runner(&Autoencoder::encode, &Autoencoder::n_features, &Autoencoder::code_size),

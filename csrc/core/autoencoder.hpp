@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/budget.hpp"
 #include "core/checkpoints.hpp"
 #include "core/detector.hpp"
 #include "core/model_file.hpp"
@@ -42,20 +43,25 @@ public:
     // Rows held back by configuration.validation_fraction, when no validation rows are given, are drawn from the seed.
     // The first training fits the scaling and, with Missing::mask, the columns' means, to the rows that are trained on;
     // later ones keep them. With Missing::mask a NaN is a missing value, in these rows and in all that follow.
+    // max_memory is in bytes, 0 being no limit; Error(memory), naming them, for what takes more: see core/budget.hpp.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
     // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
     FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks,
-               const Checkpointing& checkpointing = {});
+               const Checkpointing& checkpointing = {}, std::int64_t max_memory = 0);
     // Goes on with the fit that this model was interrupted in, with the bits that it would have had. Throws
     // Error(value) that lists what is not as it was: parameters but for those that change no bit and for more epochs,
     // and, where a checkpoint remembers them, the rows.
     FitEnd resume(Configuration configuration, const Samples& training, const Samples* validation, Hooks hooks,
-                  const Checkpointing& checkpointing = {});
-    void partial_fit(const Samples& training, const Hooks& hooks);
+                  const Checkpointing& checkpointing = {}, std::int64_t max_memory = 0);
+    void partial_fit(const Samples& training, const Hooks& hooks, std::int64_t max_memory = 0);
 
     // Rows are checked as in fit; outputs are (rows, code), (rows, features), ... Rows that no device can read as they
     // are go there a block at a time.
     void encode(const Table& x, MutableMatrixView code) const;
+    // Codes drawn from the distributions of the rows, and from N(0, 1); a variational autoencoder's, else throws
+    // Error(runtime). Row r of `code` is a function of the seed and of first_row + r.
+    void draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const;
+    void draw_codes(std::uint64_t seed, MutableMatrixView code) const;
     void decode(const Table& code, MutableMatrixView x) const;
     void reconstruct(const Table& x, MutableMatrixView y) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
@@ -85,7 +91,10 @@ public:
     std::vector<std::string> feature_names;
 
 private:
-    FitEnd train(const Samples& training, const Samples* validation, Hooks hooks, const Checkpointing& checkpointing);
+    FitEnd train(const Samples& training, const Samples* validation, Hooks hooks, const Checkpointing& checkpointing,
+                 std::int64_t max_memory);
+    MemoryBudget budget(const Samples& training, const Samples* validation, bool checkpoints,
+                        std::int64_t max_memory) const;
     template <class Train>
     FitEnd calibrated(RowFeed& rows, const Samples& all, const std::optional<DetectorRows>& chosen, Train&& train);
     void calibrate(RowFeed& rows, const Samples& all, const DetectorRows& chosen);
@@ -93,6 +102,7 @@ private:
     void for_each_reconstruction(const RowSource& source, Body&& body) const;
     Passage passage() const;
     void check_inputs(const Table& x) const;
+    void check_variational() const;
     void check_samples(const Samples& samples, const RowNames& names) const;
     void run(std::size_t first_op, std::size_t last_op, const Table& rows, MutableMatrixView out,
              const RowNames& names) const;
@@ -105,6 +115,7 @@ private:
     std::vector<double> means_;  // of the columns, with Missing::mask; empty until something was trained on
     Calibration calibration_;
     std::unique_ptr<Model> model_;
+    int n_threads_;
     bool training_ = false;  // see Training in the source
 };
 

@@ -10,6 +10,7 @@
 #include "core/autoencoder.hpp"
 #include "core/checks.hpp"
 #include "core/detector.hpp"
+#include "core/draw.hpp"
 #include "core/marginals.hpp"
 #include "core/row_feed.hpp"
 #include "core/scaled_weights.hpp"
@@ -142,7 +143,8 @@ void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& ro
     const auto source = passage.in_place(samples, nullptr);
     if (source && run_block(*source, 0)) return;
     if (source && !masks) {
-        if (const auto at = find_non_finite(source->inputs)) refuse_non_finite(rows, *at, names.inputs, 0);
+        if (const auto at = find_non_finite(source->inputs))
+            refuse_non_finite(rows, *at, names.inputs, names.first_row);
         throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
     }
     for_each_converted_block(samples, passage, names, run_block);
@@ -152,6 +154,34 @@ void Autoencoder::encode(const Table& x, MutableMatrixView code) const {
     check_inputs(x);
     check_shape(code, x.rows, code_size());
     run(0, program_.code_op + 1, x, code, kRowNames);
+}
+
+void Autoencoder::draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const {
+    check_variational();
+    check_inputs(x);
+    check_shape(code, x.rows, code_size());
+    const std::int64_t width = code_size();
+    const std::int64_t most = std::max<std::int64_t>(1, kBlock / std::max(n_features_, 2 * width));
+    std::vector<float> parameters(static_cast<std::size_t>(std::min(most, x.rows) * 2 * width));
+    for (std::int64_t first = 0; first < x.rows; first += most) {
+        const std::int64_t count = std::min(most, x.rows - first);
+        const MutableMatrixView of_rows{parameters.data(), count, 2 * width, 2 * width};
+        RowNames names = kRowNames;
+        names.first_row = first_row + first;
+        run(0, program_.code_op, x.slice(first, count), of_rows, names);
+        draw_gaussian_codes(of_rows, seed, first_row + first, row_range(code, first, count));
+    }
+}
+
+void Autoencoder::draw_codes(std::uint64_t seed, MutableMatrixView code) const {
+    check_variational();
+    check_shape(code, code.rows, code_size());
+    draw_gaussian_codes({}, seed, 0, code);
+}
+
+void Autoencoder::check_variational() const {
+    if (configuration_.kind == ModelKind::variational_autoencoder) return;
+    throw Error(ErrorKind::runtime, "codes are drawn by a variational autoencoder alone");
 }
 
 void Autoencoder::decode(const Table& code, MutableMatrixView x) const {

@@ -25,8 +25,12 @@ Json to_json(const Configuration& configuration);
 struct Widths {
     std::vector<std::int64_t> layers;
     std::size_t code = 0;  // layers[code] is the code's width
+    bool tied = false;     // the decoder's weights are the encoder's, transposed
+    // What the encoder's last layer gives for each unit of the code: 2 where these are drawn, mean and log variance.
+    std::int64_t code_parts = 1;
 };
-// Throws Error(value) when a width or the number of parameters does not fit 63 bits.
+// Throws Error(value) when a width or the number of parameters does not fit 63 bits, and for a decoder that does not
+// mirror the encoder whose weights it is to use.
 Widths resolve_widths(const Configuration& configuration, std::int64_t n_features);
 
 // output_activation with its default resolved.

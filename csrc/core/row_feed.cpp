@@ -5,7 +5,7 @@
 #include <new>
 #include <numeric>
 
-#include "device/cgroup.hpp"
+#include "core/checks.hpp"
 
 namespace isthmus {
 namespace {
@@ -17,12 +17,12 @@ MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
     return {rows.row(first), count, rows.cols, rows.stride};
 }
 
-// A copy, or two where values may be missing, may take a quarter of the memory: the caller's own rows and other
-// programs want some, too.
-bool is_small(const Table& table, Missing missing) {
-    const double copies = missing == Missing::mask ? 2.0 : 1.0;
-    const double bytes = copies * 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
-    return table.row_bytes == 0 || bytes <= static_cast<double>(memory_limit()) / 4;
+bool has_holes(const RowSource& source) {
+    return find_nan(source.inputs) || (source.targets && find_nan(*source.targets));
+}
+
+double bytes_of(const Table& table) {  // a row repeated is converted once
+    return sizeof(float) * static_cast<double>(table.row_bytes == 0 ? 1 : table.rows) * static_cast<double>(table.cols);
 }
 
 }  // namespace
@@ -37,12 +37,26 @@ RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count)
     return part;
 }
 
+double copy_bytes(const Samples& samples, const Passage& passage) {
+    const auto source = passage.in_place(samples, nullptr);
+    if (source && !(passage.means != nullptr && has_holes(*source))) return 0.0;
+    // Targets are a copy of their own where they are given, or where the inputs may be filled in or have to be clipped.
+    const bool clips = passage.clip_targets && passage.loss == Loss::bce;
+    const bool twice = !samples.targets && (clips || passage.means != nullptr);
+    return (twice ? 2.0 : 1.0) * bytes_of(samples.inputs) + (samples.targets ? bytes_of(*samples.targets) : 0.0);
+}
+
+double least_copy_bytes(const Samples& samples, const Passage& passage, RowFeed::Copy copy) {
+    const double whole = copy_bytes(samples, passage);
+    return copy == RowFeed::Copy::whole ? whole : std::min(whole, sizeof(float) * static_cast<double>(kStretch));
+}
+
 RowFeed::RowFeed(const RowSource& source) : samples_(source), source_(source) {}
 
-RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy)
+RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy, double room)
     : samples_(samples), passage_(passage), names_(names), source_(passage.in_place(samples, &names)) {
     if (source_ || copy == Copy::blocks) return;
-    if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs, passage.missing()))) {
+    if (copy == Copy::whole || (copy == Copy::by_size && copy_bytes(samples, passage) <= room)) {
         try {
             source_ = passage_.convert(samples_, {}, names, converted_);
             return;
@@ -53,6 +67,11 @@ RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames&
     }
     const std::int64_t most = std::max<std::int64_t>(1, kStretch / samples_.inputs.cols);
     for (std::int64_t first = 0; first < rows(); first += most) block(first, std::min(most, rows() - first));
+}
+
+double RowFeed::copied_bytes() const {
+    return sizeof(float) *
+           static_cast<double>(converted_.inputs.size() + converted_.targets.size() + converted_.weights.size());
 }
 
 void RowFeed::hold(const Model& model) {
@@ -72,7 +91,7 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
     const std::int64_t batch = std::max<std::int64_t>(1, range.batch_size);
     const auto steps_a_stretch =
         static_cast<std::size_t>(std::max<std::int64_t>(1, kStretch / (samples_.inputs.cols * batch)));
-    Totals totals{range.loss_sum, range.weight_sum, 0, Status::complete};
+    Totals totals{range.loss_sum, range.weight_sum, range.penalty_sum, 0, Status::complete};
     StepRange part = range;
     for (std::size_t step = 0; step < range.learning_rates.size(); step += steps_a_stretch) {
         const std::size_t steps = std::min(steps_a_stretch, range.learning_rates.size() - step);
@@ -87,9 +106,11 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
         part.learning_rates = range.learning_rates.subspan(step, steps);
         part.loss_sum = totals.loss_sum;
         part.weight_sum = totals.weight_sum;
+        part.penalty_sum = totals.penalty_sum;
         const Totals done = model.train(source, part, rule, reducer, stop);
         totals.loss_sum = done.loss_sum;
         totals.weight_sum = done.weight_sum;
+        totals.penalty_sum = done.penalty_sum;
         totals.steps_done += done.steps_done;
         totals.status = done.status;
         if (done.status != Status::complete) break;

@@ -19,17 +19,19 @@ struct History {
     std::vector<double> val_loss;
     std::vector<double> learning_rate;  // that of the epoch's last step
     std::vector<double> seconds;
+    std::vector<double> penalty;  // mean of what is added to the errors, before its weight; empty where nothing is
 
     // Where it ended, to go back there: it only grows while training.
     struct End {
-        std::size_t loss, val_loss, learning_rate, seconds;
+        std::size_t loss, val_loss, learning_rate, seconds, penalty;
     };
-    End end() const { return {loss.size(), val_loss.size(), learning_rate.size(), seconds.size()}; }
+    End end() const { return {loss.size(), val_loss.size(), learning_rate.size(), seconds.size(), penalty.size()}; }
     void cut(const End& end) {
         loss.resize(end.loss);
         val_loss.resize(end.val_loss);
         learning_rate.resize(end.learning_rate);
         seconds.resize(end.seconds);
+        penalty.resize(end.penalty);
     }
 };
 
@@ -42,6 +44,7 @@ struct Counters {
     std::int64_t step_in_epoch = 0;
     double loss_sum = 0.0;
     double weight_sum = 0.0;
+    double penalty_sum = 0.0;
     double seconds = 0.0;
 
     // The fit under way, which its schedule is a function of, or the one that was interrupted: where it began, and the

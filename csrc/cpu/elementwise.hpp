@@ -171,7 +171,7 @@ static void corrupt(const CorruptArgs& c) {
     for (std::int64_t begin = 0; begin < c.cols; begin += 4 * kLanes) {
         const IVec group = lanes + IVec(static_cast<std::int32_t>(begin / 4));
         const auto random = math::philox(
-            math::noise_counter(group, static_cast<std::uint64_t>(c.row_number), c.noise.epoch), c.noise.seed);
+            math::row_counter(c.purpose, group, static_cast<std::uint64_t>(c.row_number), c.noise.epoch), c.noise.seed);
         const bool gaussian = c.noise.kind == NoiseKind::gaussian;
         const math::Quad<Vec> q = gaussian ? math::gaussians<Vec>(random) : math::uniforms<Vec>(random);
         const Vec even_low = interleave_low(q.value[0], q.value[2]);

@@ -10,6 +10,7 @@
 #include "cpu/passes.hpp"
 #include "cpu/step.hpp"
 #include "cpu/team.hpp"
+#include "cpu/tied.hpp"
 #include "cpu/weight_gradients.hpp"
 
 namespace isthmus::cpu {
@@ -68,9 +69,10 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const std::int64_t piece = std::min(batch, kPieceRows);
     // Forward, weight gradient and input gradient: three products, two operations each.
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
-    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
-    const bool replicated =
-        !split && thread_limit() >= ReplicaRunner::kThreads && rows_summed_first(network_, batch) < batch;
+    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece ||
+                       network_.tied();
+    const bool replicated = !split && network_.code() == nullptr && thread_limit() >= ReplicaRunner::kThreads &&
+                            rows_summed_first(network_, batch) < batch;
     const int threads = replicated ? ReplicaRunner::kThreads : threads_for(flops, thread_limit(), kStepFlopsPerThread);
     last_plan_ = (replicated ? "fused, the weights in each thread, "
                   : split    ? "split, "
@@ -102,18 +104,18 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
     Buffer gradient(network_.flat_size());
     std::vector<std::int64_t> rows(static_cast<std::size_t>(n));
     std::iota(rows.begin(), rows.end(), std::int64_t{0});
-    Totals totals;
-    totals.steps_done = 1;
+    Sums sums;
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
     const int threads = threads_for(flops, thread_limit());
     Workspace work(network_, std::min(n, kPieceRows), threads);
     run_team(threads, [&](const Member& me) {
         const GradientSum sum{network_, {flat_.params.data(), copies_.data()}, source, Noise{}, work, gradient.data()};
-        sum.run(me, rows, totals.loss_sum, totals.weight_sum);
+        sum.run(me, rows, sums);
+        add_tied_gradients(network_, gradient.data(), me);
     });
     std::fill(flat.begin(), flat.end(), 0.0F);
     network_.unpack(gradient, flat, copy_threads());
-    return totals;
+    return {sums.loss, sums.weight, sums.penalty, 1, Status::complete};
 }
 
 Inference CpuModel::inference() const {

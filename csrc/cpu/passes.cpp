@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/code.hpp"
+
 namespace isthmus::cpu {
 
 namespace {
@@ -31,7 +33,8 @@ void gather(const Network& network, const RowSource& source, std::span<const std
     network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
     if (noise.amount != 0.0F) {
         for (std::int64_t r = begin; r < end; ++r) {
-            network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
+            network.isa().corrupt(
+                {math::Purpose::noise, noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
         }
     }
     if (work.x_pairs != nullptr) {
@@ -45,10 +48,11 @@ Pair* pairs_at(Pair* matrix, std::int64_t row, std::int64_t width) {
     return matrix != nullptr ? matrix + row * pair_stride(width) : nullptr;
 }
 
-void forward(const Network& network, Weights weights, std::int64_t row, std::int64_t count, Workspace& work,
-             Ahead* ahead) {
+void forward(const Network& network, Weights weights, std::span<const std::int64_t> rows, const Noise& noise,
+             std::int64_t row, std::int64_t count, Workspace& work, Ahead* ahead) {
     const float* input = work.x + row * network.layers().front().in_stride;
     const Pair* input_pairs = pairs_at(work.x_pairs, row, network.n_features());
+    const CodeStage* const code = network.code();
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
         const Layer& layer = network.layers()[i];
         float* y = work.y[i] + row * layer.out_stride;
@@ -60,6 +64,13 @@ void forward(const Network& network, Weights weights, std::int64_t row, std::int
                                           weights.copies + layer.copies, y_pairs});
         input = y;
         input_pairs = y_pairs;
+        if (code != nullptr && code->layer == i) {
+            forward_code(network, rows, noise, row, count, work);
+            if (code->sampled) {
+                input = work.drawn + row * activation_stride(code->width);
+                input_pairs = pairs_at(work.drawn_pairs, row, code->width);
+            }
+        }
     }
 }
 
@@ -87,10 +98,20 @@ void loss_gradient(const Network& network, bool masked, std::int64_t row, std::i
     }
 }
 
-void backward(const Network& network, const float* copies, std::int64_t row, std::int64_t count, Workspace& work) {
+void backward(const Network& network, const float* copies, const RowSource& source, std::span<const std::int64_t> rows,
+              std::int64_t row, std::int64_t count, Workspace& work) {
+    const CodeStage* const code = network.code();
     for (std::size_t i = network.layers().size() - 1; i > 0; --i) {
         const Layer& layer = network.layers()[i];
         const Layer& below = network.layers()[i - 1];
+        if (code != nullptr && code->layer == i - 1) {
+            network.products().dense_backward_input({count, layer.in, layer.out, work.dz[i] + row * layer.out_stride,
+                                                     layer.out_stride, copies + layer.copies, Activation::linear,
+                                                     nullptr, 0, work.dcode + row * layer.in_stride, layer.in_stride,
+                                                     pairs_at(work.dz_pairs[i], row, layer.out), nullptr});
+            backward_code(network, source, rows, row, count, work);
+            continue;
+        }
         const std::int64_t offset = row * below.out_stride;
         float* dx = work.dz[i - 1] + offset;
         network.products().dense_backward_input(
@@ -130,9 +151,9 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
             }
             ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
-        forward(network, weights, first, last - first, work, far ? &ahead : nullptr);
+        forward(network, weights, rows, noise, first, last - first, work, far ? &ahead : nullptr);
         loss_gradient(network, source.masked, first, last - first, work);
-        backward(network, weights.copies, first, last - first, work);
+        backward(network, weights.copies, source, rows, first, last - first, work);
     });
 }
 

@@ -3,6 +3,8 @@
 set(ISTHMUS_CUDA_SOURCES
   activation.cu
   buffer.cpp
+  code.cu
+  code_sample.cu
   device.cpp
   device_limits.cpp
   feed.cpp
@@ -28,6 +30,7 @@ set(ISTHMUS_CUDA_SOURCES
   split.cu
   step_tables.cpp
   tensor_map.cpp
+  tied.cu
   training.cpp
   transfer.cpp
   two_kernels_plan.cpp

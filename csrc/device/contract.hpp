@@ -8,7 +8,8 @@
 //     reduce(gradient, loss sum, weight sum)                the seam between machines; nothing on one
 //     gradient /= weight sum;  clip to clip_norm;  optimizer update
 //
-// where e_i is a row's error: the mean of its loss over its observed features.
+// where e_i is a row's error: the mean of its loss over its observed features. While training, a penalty p_i may be
+// added to it; its gradient is, and its sums are told apart from those of the loss.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,28 @@ struct Dense {
     Activation activation = Activation::linear;
 };
 
-using Op = std::variant<Dense>;
+// Keeps the k largest units of each row, the lower index where two are equal, and puts 0 in the place of the others.
+// NaN counts as the largest.
+struct TopK {
+    std::int64_t k = 1;
+};
+
+// Draws a normal code: of a row's 2 c inputs the first c are the means, the others the logarithms of the variances.
+// While training the output is mean + e^(log variance / 2) * eps, eps being keyed as noise is, with a purpose of its
+// own; at inference it is the mean.
+struct GaussianSample {};
+
+// The first is a Dense, and so is what follows the code.
+using Op = std::variant<Dense, TopK, GaussianSample>;
+
+// A row's p_i is weight times:
+//     code_l1   the mean of the absolute values of its code
+//     kl        the sum over the code of KL(N(mean, variance) || N(0, 1)), divided by n_features, so that the loss is
+//               the negative evidence lower bound divided by n_features where the weight is 1
+struct Penalty {
+    PenaltyKind kind = PenaltyKind::code_l1;
+    double weight = 0.0;
+};
 
 struct Program {
     std::int64_t n_features = 0;
@@ -54,13 +76,19 @@ struct Program {
     std::int64_t flat_size = 0;  // floats in each flat buffer, a multiple of 16
     std::size_t code_op = 0;     // the output of this op is the code
     Loss loss = Loss::mse;
+    std::optional<Penalty> penalty;
 
     // Width of the input of an op; width(ops.size()) is the width of the output.
     std::int64_t width(std::size_t op) const {
-        if (op == 0) return n_features;
-        const Dense& below = std::get<Dense>(ops[op - 1]);
-        const Parameter& weight = parameters[below.weight];
-        return below.transposed ? weight.cols : weight.rows;
+        std::int64_t parts = 1;
+        for (; op > 0; --op) {
+            if (std::holds_alternative<GaussianSample>(ops[op - 1])) parts = 2;
+            const auto* const below = std::get_if<Dense>(&ops[op - 1]);
+            if (below == nullptr) continue;
+            const Parameter& weight = parameters[below->weight];
+            return (below->transposed ? weight.cols : weight.rows) / parts;
+        }
+        return n_features;
     }
 };
 
@@ -101,7 +129,8 @@ struct RowSource {
 
 // ---- a range of steps ---------------------------------------------------------------------------------------------
 
-// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp.
+// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp. Seed and
+// epoch key what an op draws, too, whatever the amount.
 struct Noise {
     NoiseKind kind = NoiseKind::gaussian;
     float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
@@ -119,6 +148,7 @@ struct StepRange {
     Noise noise;
     double loss_sum = 0.0;    // of the epoch's steps before this range: Totals go on from them, step by step, so that
     double weight_sum = 0.0;  // an epoch that was interrupted has the same bits as one that was not
+    double penalty_sum = 0.0;
 
     std::int64_t steps() const { return (static_cast<std::int64_t>(rows.size()) + batch_size - 1) / batch_size; }
 };
@@ -126,14 +156,16 @@ struct StepRange {
 enum class Status : std::uint8_t {
     complete,
     stopped,   // Stop said so; the state is that after steps_done whole steps
-    diverged,  // the loss, or a parameter after the update, of step number steps_done (from 0) is not finite.
-               // The state is then undefined: the trainer goes back to what it kept and repeats steps_done steps.
+    diverged,  // the loss or penalty, or a parameter after the update, of step number steps_done (from 0) is not
+               // finite. The state is then undefined: the trainer goes back to what it kept and repeats steps_done
+               // steps.
 };
 
 struct Totals {
     double loss_sum = 0.0;    // the range's, plus the sum of w_i * e_i over the rows of the steps done, each before its
                               // update; as it comes out of the reducer, when there is one
     double weight_sum = 0.0;  // sum of w_i, likewise
+    double penalty_sum = 0.0;  // sum of w_i * p_i / (the penalty's weight), likewise; 0 without one
     std::int64_t steps_done = 0;
     Status status = Status::complete;
 };
@@ -143,7 +175,7 @@ struct Totals {
 class Reducer {
 public:
     virtual ~Reducer() = default;
-    virtual void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum) = 0;
+    virtual void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum, double& penalty_sum) = 0;
 };
 
 // Polled by the calling thread between two steps. May throw: the step just done is whole, and the exception reaches
@@ -199,13 +231,13 @@ public:
     // How the last range of steps was run, in words, for people who ask why it took so long; empty before the first.
     virtual std::string last_plan() const { return {}; }
 
-    // The unnormalised gradient of all rows as one batch, no noise, in the flat layout of Program::parameters, with
-    // its loss and weight sums. Does not touch the state.
+    // The unnormalised gradient of all rows as one batch, no noise, what is drawn keyed by seed 0 and epoch 0, in the
+    // flat layout of Program::parameters, with its sums. Does not touch the state.
     virtual Totals gradient(const RowSource& source, std::span<float> flat) const = 0;
 
-    // Ops [first_op, last_op) on rows of width(first_op); out is (rows, width(last_op)) and does not overlap them. A
-    // row's result does not depend on the other rows. False, and out without meaning, when a value of the rows is not
-    // finite: the device reads them all anyway, and in parallel.
+    // Ops [first_op, last_op), the first a Dense, on rows of width(first_op); out is (rows, width(last_op)) and does
+    // not overlap them. A row's result does not depend on the other rows. False, and out without meaning, when a value
+    // of the rows is not finite: the device reads them all anyway, and in parallel.
     virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
 
     // e_i for each row, double (rows). per_feature, when given, takes each element's loss (rows, n_features): NaN for

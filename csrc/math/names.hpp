@@ -11,7 +11,7 @@
 namespace isthmus::math {
 
 // All names, in the order of the enum. E is Activation, Loss, Optimizer, Schedule, NoiseKind, ScalingKind, Missing,
-// Precision or ModelKind.
+// Precision, PenaltyKind or ModelKind.
 template <class E>
 std::span<const std::string_view> names();
 
@@ -45,6 +45,8 @@ template <>
 std::span<const std::string_view> names<Missing>();
 template <>
 std::span<const std::string_view> names<Precision>();
+template <>
+std::span<const std::string_view> names<PenaltyKind>();
 template <>
 std::span<const std::string_view> names<ModelKind>();
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Parameters that belong to where a model runs, not to the model: no file stores them.
-_NOT_STORED = frozenset({"device", "n_threads", "max_seconds"})
+_NOT_STORED = frozenset({"device", "n_threads", "max_seconds", "max_memory"})
 
 
 class Autoencoder(Views, Exports):
@@ -63,6 +63,15 @@ class Autoencoder(Views, Exports):
     input_noise : float
         Corrupts the input while training: standard deviation, or fraction of values set to 0.
     input_noise_kind : {"gaussian", "mask"}
+    code_l1 : float
+        Weight of the mean of the code's absolute values, which is added to each row's error while training: many units
+        of the code then are near 0. It is in no loss that is told; ``history_["code_l1"]`` has its mean, unweighted.
+    code_topk : int, optional
+        Keeps so many units of each row's code, the largest after the activation (the lower index where two are equal),
+        and puts 0 in the place of the others, in training and ever after (Makhzani and Frey, 2014).
+    tied_weights : bool
+        The decoder uses the encoder's weights transposed, with biases of its own; ``decoder_layers`` must mirror the
+        encoder. Each weight is stored, listed and updated once; its gradient is the sum of both uses.
     scaling : {"standard", "minmax"}, optional
         Fitted with the model on the rows that are first trained on, applied to what comes in, undone by `decode` and
         `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
@@ -89,6 +98,10 @@ class Autoencoder(Views, Exports):
     max_seconds : float, optional
         `fit` and `resume` end cleanly after the step in which they have taken so long, with fewer epochs, and, with
         ``restore_best``, the best weights so far.
+    max_memory : int or str, optional
+        Bytes, or ``"2GB"`` or ``"512MiB"``, of main memory that training may take beside X. What would take more is
+        refused with a MemoryError that names them, before it is begun; X that must be converted is converted a stretch
+        of steps at a time where a whole copy has no room. An upper bound is what counts, and no part on a GPU.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
@@ -117,7 +130,8 @@ class Autoencoder(Views, Exports):
     loss_ : float
         Training loss of the last epoch.
     history_ : dict of lists
-        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch.
+        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch; where
+        something is added to the loss, its mean before its weight, by name.
     device_ : str
 
     Examples
@@ -150,6 +164,9 @@ class Autoencoder(Views, Exports):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        code_l1: float = 0.0,
+        code_topk: int | None = None,
+        tied_weights: bool = False,
         scaling: str | None = None,
         missing: str = "error",
         batch_size: int = 256,
@@ -160,6 +177,7 @@ class Autoencoder(Views, Exports):
         min_delta: float = 0.0,
         restore_best: bool = True,
         max_seconds: float | None = None,
+        max_memory: int | str | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
@@ -184,6 +202,9 @@ class Autoencoder(Views, Exports):
         self.clip_norm = clip_norm
         self.input_noise = input_noise
         self.input_noise_kind = input_noise_kind
+        self.code_l1 = code_l1
+        self.code_topk = code_topk
+        self.tied_weights = tied_weights
         self.scaling = scaling
         self.missing = missing
         self.batch_size = batch_size
@@ -194,6 +215,7 @@ class Autoencoder(Views, Exports):
         self.min_delta = min_delta
         self.restore_best = restore_best
         self.max_seconds = max_seconds
+        self.max_memory = max_memory
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
@@ -238,8 +260,8 @@ class Autoencoder(Views, Exports):
             Rows to validate on, or, as in Keras, a pair of rows and what their reconstruction is compared with.
         callbacks : iterable
             Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
-            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate`` and ``seconds`` after each epoch. One that returns
-            True stops the training.
+            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate``, ``seconds`` and, where something is added to the
+            loss, that by name, after each epoch. One that returns True stops the training.
         checkpoint : str or path-like, optional
             Folder of the checkpoints of this fit, which is made where it is not there; one that has checkpoints already
             is refused. X, weights and validation rows are read once more for their fingerprint.
@@ -254,13 +276,14 @@ class Autoencoder(Views, Exports):
             When the first checkpoint cannot be written, or another fit writes there.
         DivergenceError
             When the loss or a weight is no longer finite.
+        MemoryError
+            For what takes more than ``max_memory``, or than there is.
         RuntimeError
             For a device or precision that is not here, and inside a callback of the same model.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(checkpoint, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
             missing = parameters["missing"] == "mask"
@@ -275,7 +298,7 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, rows.shape[1], where, names)
             else:
                 core = continued(before, parameters, where, names)
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, None)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -320,14 +343,13 @@ class Autoencoder(Views, Exports):
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(folder, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
             kept = kept.where_a_folder_is()
             rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, rows.shape[1], core.masks_missing)
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, parameters)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -349,7 +371,7 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, rows.shape[1], where, _coercion.feature_names(X) or [])
             else:
                 core = continued(before, parameters, where, before.feature_names)
-            train(self, core, lambda: core.partial_fit(rows, weights))
+            train(self, core, lambda: core.partial_fit(rows, weights, _budget.memory(self.max_memory)))
         return self
 
     def fit_transform(
@@ -487,7 +509,10 @@ class Autoencoder(Views, Exports):
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
-        """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
+        """Gradient of the loss, with what is added to it, over all rows of X as one batch, without noise.
+
+        In the form of `get_weights`.
+        """
         core = self._ready()
         rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
@@ -504,17 +529,21 @@ class Autoencoder(Views, Exports):
     def _checked_parameters(self) -> tuple[dict[str, Any], tuple[str, int]]:
         """The whole configuration, and where the core puts the model."""
         where = place(self.device, self.n_threads)
-        _budget.seconds(self.max_seconds)
+        self._limits()
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
         given["kind"] = self._kind
         return _core.check_parameters(given), where
 
+    def _limits(self) -> tuple[float | None, int]:
+        return _budget.seconds(self.max_seconds), _budget.memory(self.max_memory)
+
     def _fresh(
         self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str]
     ) -> _core.Model:
         """A core model with initial weights."""
-        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where)
+        _, max_memory = self._limits()
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, max_memory)
         core.feature_names = names
         return core
 

@@ -24,7 +24,7 @@ class Model:
         """
         The newest checkpoint of a folder, or a file, to resume from; path and reason of each skipped.
         """
-    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int) -> None:
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, max_memory: int) -> None:
         ...
     def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
@@ -36,6 +36,14 @@ class Model:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
+    def draw_codes(self, rows: numpy.ndarray, seed: int, first_row: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.
+        """
+    def draw_prior(self, seed: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from N(0, 1).
+        """
     def encode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
@@ -44,7 +52,7 @@ class Model:
         """
     def evaluate(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, resumed_with: dict[str, typing.Any] | None) -> None:
+    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
         """
         resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
         """
@@ -58,7 +66,7 @@ class Model:
         """
     def p_values(self, rows: numpy.ndarray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def partial_fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def partial_fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, max_memory: int) -> None:
         ...
     def reconstruct(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
         ...

@@ -88,9 +88,10 @@ class Exports(Fitted):
 
         Both are sequences of ``nn.Linear``, whose weights are copies equal to the bit, and activations. With
         ``scaling`` the encoder begins with a layer that scales, the decoder ends with one that undoes it; their buffers
-        ``shift`` and ``scale`` are float64. So ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and
-        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled. It does not know of missing
-        values: NaN gives NaN.
+        ``shift`` and ``scale`` are float64. With ``code_topk`` the encoder ends with a layer that keeps the largest
+        units. Tied weights are written out; of a variational autoencoder the encoder gives the means. So
+        ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and ``module`` `reconstruct`, to 1e-5. It can be
+        trained on, pickled and compiled. It does not know of missing values: NaN gives NaN.
 
         Raises
         ------
@@ -114,8 +115,8 @@ class Exports(Fitted):
             ``forward`` may do is not seen. A module that `to_torch` made brings its ``scaling`` along.
         **parameters
             Of the constructor, but for those that the module says: ``encoder_layers``, ``decoder_layers``,
-            ``activation``, ``code_activation``, ``output_activation``, ``scaling``. A module that was trained on logits
-            with ``BCEWithLogitsLoss`` needs an ``nn.Sigmoid`` at its end and ``loss="bce"``.
+            ``activation``, ``code_activation``, ``output_activation``, ``code_topk``, ``scaling``. A module that was
+            trained on logits with ``BCEWithLogitsLoss`` needs an ``nn.Sigmoid`` at its end and ``loss="bce"``.
 
         Raises
         ------

@@ -115,6 +115,15 @@ class _Graph:
                 return self.add(name.capitalize(), z)
         raise ValueError(f"activation {name!r} has no form in ONNX yet")
 
+    def keep_largest(self, code: str, keep: int) -> str:
+        """Zeros, with the largest of each row put where they were; of equal ones TopK takes the lower index."""
+        name = f"topk_{len(self.nodes)}"
+        largest = [f"{name}_values", f"{name}_indices"]
+        wanted = [code, self.constant([keep], np.int64)]
+        self.nodes.append(self.onnx.helper.make_node("TopK", wanted, largest, name, axis=1, largest=1))
+        zeros = self.add("Sub", code, code)
+        return self.add("ScatterElements", zeros, largest[1], largest[0], axis=1)
+
     def dense(self, x: str, layer: Layer) -> str:
         """z = x @ weight.T + bias"""
         return self.add("Gemm", x, self.constant(layer.weight), self.constant(layer.bias), transB=1)
@@ -129,6 +138,8 @@ def _results(graph: _Graph, network: Network, dtype: str, outputs: Sequence[str]
         target = code = graph.add("Where", missing, graph.constant(_filling(network)), x)
     for layer in network.encoder:
         code = graph.activation(graph.dense(code, layer), layer.activation)
+    if network.keep is not None:
+        code = graph.keep_largest(code, network.keep)
     results = {"code": code}
     if set(outputs) != {"code"}:
         z, y = _decode(graph, network, code)

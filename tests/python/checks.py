@@ -30,7 +30,7 @@ DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
 def _make_default(device: str) -> None:
     for name in isthmus.kernels.__all__:
         getattr(isthmus.kernels, name).__kwdefaults__["device"] = device
-    for estimator in (isthmus.Autoencoder, isthmus.AnomalyDetector):
+    for estimator in (isthmus.Autoencoder, isthmus.AnomalyDetector, isthmus.VariationalAutoencoder):
         estimator.__init__.__kwdefaults__["device"] = device
     for function in (isthmus.Autoencoder.load, isthmus.Autoencoder.from_bytes):
         assert function.__func__.__defaults__ == ("auto",)

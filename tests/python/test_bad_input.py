@@ -72,6 +72,9 @@ PARAMETERS: dict[str, list[Any]] = {
     "clip_norm": [*NOT_A_NUMBER, True, 0, -1.0],
     "input_noise": [*NOT_A_NUMBER, None, True, -0.1],
     "input_noise_kind": [*NOT_A_NAME, None],
+    "code_l1": [*NOT_A_NUMBER, None, True, -0.1],
+    "code_topk": [*NOT_AN_INTEGER, 0],
+    "tied_weights": NOT_A_BOOL,
     "scaling": [*NOT_A_NAME, "robust"],
     "missing": [*NOT_A_NAME, None, "ignore"],
     "batch_size": [*NOT_AN_INTEGER, None, 0],
@@ -82,6 +85,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "min_delta": [*NOT_A_NUMBER, None, True, -0.1],
     "restore_best": NOT_A_BOOL,
     "max_seconds": [*NOT_A_NUMBER, True, False, 0, 0.0, -1],
+    "max_memory": ["", "GB", "2XB", "-2GB", "1e9", "2 GB 3", "0GB", {}, 1j, NAN, INF, True, 1.5, 0, -1, 2**63],
     "device": ["gpu", "", "cuda:", "cuda:-1", "cuda:x", 0, None, True],
     "precision": ["float64", "", None, 32, *(["tf32"] if DEVICE == "cpu" else [])],  # a GPU computes in it
     "n_threads": [*NOT_AN_INTEGER, 0],

@@ -52,6 +52,17 @@ def test_mixed_table() -> None:
     assert 40 < float(re.findall(r"where there is none: ([\d.]+)", output)[0]) < 52  # 46 on average
 
 
+def test_generate_digits() -> None:
+    def bound(output: str) -> float:
+        return float(re.findall(r"lower bound ([\d.]+) nats", output)[0])
+
+    long = run("generate_digits.py", "--epochs", "60", "--samples", "3")
+    lines = long.splitlines()[1:]
+    assert [len(line) for line in lines] == [3 * 16 + 2 * 3] * 8
+    assert len(set("".join(lines))) > 5  # shades, not a blank
+    assert bound(long) < 0.8 * bound(run("generate_digits.py", "--epochs", "1"))
+
+
 def test_tutorial_mnist_on_a_small_stand_in(tmp_path: Path) -> None:
     """Blurred stripes instead of digits: the program, its files and its options, for everyone."""
     rng = np.random.default_rng(0)

@@ -34,8 +34,8 @@ def test_fitting_imports_nothing_heavy_either() -> None:
 def test_the_names_on_the_door() -> None:
     code = """
 import isthmus
-for name in ("AnomalyDetector", "Autoencoder", "callbacks", "kernels", "DivergenceError", "ModelFormatError",
-             "NotFittedError", "__version__"):
+for name in ("AnomalyDetector", "Autoencoder", "VariationalAutoencoder", "callbacks", "kernels", "DivergenceError",
+             "ModelFormatError", "NotFittedError", "__version__"):
     assert hasattr(isthmus, name), name
 assert set(isthmus.__all__) <= set(dir(isthmus))
 import isthmus.kernels

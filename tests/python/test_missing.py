@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checks import assert_close, assert_same_bits, bits, layouts, package, random_weights, relative_error, start_from
-from isthmus import AnomalyDetector, Autoencoder, _core
+from isthmus import AnomalyDetector, Autoencoder, VariationalAutoencoder, _core
 from isthmus._cli.demo import load_digits
 from numpy.typing import NDArray
 from twin import Network, Rule, Trainer, default_output, finite_differences, observed
@@ -368,6 +368,18 @@ def test_columns_with_few_and_with_many_values(scaling: str | None) -> None:
     assert np.isfinite(model.loss_) and np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
     means = np.nanmean(x * 1e-3, axis=0, keepdims=True)
     assert_close(model.encode(np.full((1, 12), NAN)), model.encode(means), tolerance=1e-5)
+
+
+def test_other_kinds_of_model() -> None:
+    x = rows()
+    for model in (Autoencoder(**OPTIONS, tied_weights=True, code_topk=1, code_l1=0.1, missing="mask"),
+                  VariationalAutoencoder(**OPTIONS, missing="mask", scaling="standard")):
+        filled_in = model.fit(x).impute(x)
+        assert np.isfinite(filled_in).all() and np.isfinite(model.encode(x)).all()
+        assert np.isnan(model.score_samples(x)[4]) and np.isfinite(model.score(x))
+        assert_close(model.encode(x), model.encode(filled(x)), tolerance=1e-6)
+    drawn = model.encode(x, sample=True, random_state=0)
+    assert_close(drawn, model.encode(filled(x), sample=True, random_state=0), tolerance=1e-6)
 
 
 # ---- the detector ---------------------------------------------------------------------------------------------------

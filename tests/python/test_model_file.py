@@ -117,6 +117,7 @@ def test_round_trip(model: Autoencoder, x: F32, training_state: bool, tmp_path: 
     {"clip_norm": 0.1, "input_noise": 0.1, "input_noise_kind": "mask", "learning_rate_schedule": "plateau"},
     {"patience": 3, "validation_fraction": 0.25, "min_delta": 1 / 3, "restore_best": False},
     {"random_state": 2**64 - 1, "verbose": 0, "shuffle": False, "warm_start": True}, {"random_state": None},
+    {"tied_weights": True, "code_topk": 1, "code_l1": 0.25},
     {"loss": "huber", "output_activation": "tanh", "code_activation": "softplus", "batch_size": 2**31 - 1, "epochs": 1},
 ], ids=str)
 def test_every_parameter_survives(x: F32, parameters: dict[str, Any]) -> None:

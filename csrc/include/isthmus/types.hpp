@@ -24,7 +24,8 @@ enum class NoiseKind : std::uint8_t { gaussian, mask };
 enum class ScalingKind : std::uint8_t { standard, minmax };
 enum class Missing : std::uint8_t { error, mask };
 enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
-enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector };
+enum class PenaltyKind : std::uint8_t { code_l1, kl };
+enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector, variational_autoencoder };
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
@@ -74,6 +75,10 @@ struct Configuration {
     double input_noise = 0.0;
     NoiseKind input_noise_kind = NoiseKind::gaussian;
 
+    double code_l1 = 0.0;                   // weight of the mean of the code's absolute values
+    std::optional<std::int64_t> code_topk;  // units of a row's code that are kept; nullopt: all
+    bool tied_weights = false;              // the decoder uses the encoder's weights transposed
+
     std::optional<ScalingKind> scaling;  // nullopt: none
     Missing missing = Missing::error;    // mask: NaN is a value that was not observed
 
@@ -93,6 +98,9 @@ struct Configuration {
     // kind = anomaly_detector
     double contamination = 0.1;
     double calibration_fraction = 0.0;
+
+    // kind = variational_autoencoder
+    double kl_weight = 1.0;
 };
 
 // ---- errors -----------------------------------------------------------------------------------------------------
