@@ -386,13 +386,14 @@ void register_model(py::module_& m) {
         "Does the core convert an array of this number type itself?");
     m.def(
         "find_non_finite",
-        [](const py::array& rows) {
+        [](const py::array& rows, bool nan_is_missing) {
             const Table view = table(rows);
             const InCore in_core;
-            const auto at = find_non_finite(view);
+            const auto at = find_non_finite(view, nan_is_missing ? Missing::mask : Missing::error);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
         },
-        py::arg("rows").noconvert(), "Row and column of the first NaN or infinity in row order, or None.");
+        py::arg("rows").noconvert(), py::arg("nan_is_missing"),
+        "Row and column of the first infinity or, unless that is a missing value, NaN in row order, or None.");
     m.def(
         "check_parameters",
         [](const Parameters& parameters) {
@@ -428,6 +429,9 @@ void register_model(py::module_& m) {
     model.def_property_readonly("device", &SharedModel::device_name);
     model.def_property_readonly("n_features", reader([](const Autoencoder& core) { return core.n_features(); }));
     model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
+    model.def_property_readonly(
+        "masks_missing", reader([](const Autoencoder& core) { return core.configuration().missing == Missing::mask; }),
+        "Is NaN a missing value to this model?");
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
     model.def_property_readonly("loss", reader([](const Autoencoder& core) { return core.state().loss(); }));

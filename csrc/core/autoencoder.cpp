@@ -65,26 +65,38 @@ Samples learned_from(const Samples& all, const std::optional<DetectorRows>& chos
     return {all.inputs, all.targets, chosen ? chosen->weights().data() : all.weights};
 }
 
-// A scaling that is fitted for rows which are then refused is forgotten.
-class FreshScaling {
+// What was learned of columns for rows which are then refused is forgotten.
+class FreshColumns {
 public:
-    explicit FreshScaling(Scaling& scaling) : scaling_(scaling), fresh_(scaling.empty()) {}
-    ~FreshScaling() {
-        if (fresh_) scaling_ = {};
+    FreshColumns(Scaling& scaling, std::vector<double>& means)
+        : scaling_(scaling), means_(means), fresh_scaling_(scaling.empty()), fresh_means_(means.empty()) {}
+    ~FreshColumns() {
+        if (fresh_scaling_) scaling_ = {};
+        if (fresh_means_) means_.clear();
     }
-    FreshScaling(const FreshScaling&) = delete;
-    FreshScaling& operator=(const FreshScaling&) = delete;
+    FreshColumns(const FreshColumns&) = delete;
+    FreshColumns& operator=(const FreshColumns&) = delete;
 
-    // To these rows of what is learned from, all when there are no numbers, unless it is there already.
+    // To these rows of what is learned from, all when there are no numbers, what is wanted and not there already.
     void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
-        if (!fresh_ || !configuration.scaling) return;
-        scaling_ = fit_scaling(*configuration.scaling, learned.inputs, row_numbers, learned.weights, kRowNames.inputs);
+        const bool scales = fresh_scaling_ && configuration.scaling;
+        const Table& rows = learned.inputs;
+        if (configuration.missing == Missing::error) {
+            if (!scales) return;
+            scaling_ = fit_scaling(*configuration.scaling, rows, row_numbers, learned.weights, kRowNames.inputs);
+        } else if (scales || fresh_means_) {
+            const auto kind = scales ? configuration.scaling : std::nullopt;
+            Columns found = fit_columns(kind, rows, row_numbers, learned.weights, kRowNames.inputs);
+            if (scales) scaling_ = std::move(found.scaling);
+            if (fresh_means_) means_ = std::move(found.means);
+        }
     }
-    void keep() { fresh_ = false; }
+    void keep() { fresh_scaling_ = fresh_means_ = false; }
 
 private:
     Scaling& scaling_;
-    bool fresh_;
+    std::vector<double>& means_;
+    bool fresh_scaling_, fresh_means_;
 };
 
 // Adam's step counts from where its moments do.
@@ -127,6 +139,7 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
       program_(build_program(configuration_, n_features_)),
       state_(std::move(stored.state)),
       scaling_(std::move(stored.scaling)),
+      means_(std::move(stored.means)),
       calibration_(std::move(stored.calibration)),
       n_threads_(options.n_threads) {
     if (!stored.has_training_state) restart_moments(state_);
@@ -165,6 +178,7 @@ void Autoencoder::configure(Configuration configuration) {
         model_->write(state_.tensors);
     }
     configuration_ = std::move(configuration);
+    if (configuration_.missing == Missing::error) means_.clear();
 }
 
 // Trains, and calibrates a detector however that ends: the weights are those of the last completed step.
@@ -213,7 +227,7 @@ FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Ho
         split = hold_back(weighted.samples(), state_.seed, configuration_.validation_fraction);
     }
 
-    FreshScaling fresh(scaling_);
+    FreshColumns fresh(scaling_, means_);
     const auto learned = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
     fresh.fit(configuration_, weighted.samples(), learned);
     const RowFeed::Copy copy = training_copy(configuration_);
@@ -265,7 +279,7 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks, std::
     const MemoryBudget memory = budget(training, nullptr, false, max_memory);
     const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
     const ScaledWeights weighted(learned_from(training, chosen));
-    FreshScaling fresh(scaling_);
+    FreshColumns fresh(scaling_, means_);
     fresh.fit(configuration_, weighted.samples(), {});
     const RowFeed::Copy copy = training_copy(configuration_);
     RowFeed rows(weighted.samples(), passage(), kRowNames, copy, memory.room());
@@ -333,6 +347,7 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.n_features = n_features_;
     stored.feature_names = feature_names;
     stored.scaling = scaling_;
+    stored.means = means_;
     if (!training_) stored.calibration = calibration_;  // else it is that of the weights before
     stored.has_training_state = training_state;
     model_->read(stored.state.tensors);

@@ -44,7 +44,8 @@ public:
     std::string last_plan() const { return model_->last_plan(); }
 
     // Rows held back by configuration.validation_fraction, when no validation rows are given, are drawn from the seed.
-    // The first training fits the scaling, to the rows that are trained on; later ones keep it.
+    // The first training fits the scaling and, with Missing::mask, the columns' means, to the rows that are trained on;
+    // later ones keep them. With Missing::mask a NaN is a missing value, in these rows and in all that follow.
     // max_memory is in bytes, 0 being no limit; Error(memory), naming them, for what takes more: see core/budget.hpp.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
     // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
@@ -71,8 +72,9 @@ public:
     void draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const;
     void draw_codes(std::uint64_t seed, MutableMatrixView code) const;
     // A caller that goes through its rows in blocks says which row of them x begins with. In the units of the input a
-    // difference is multiplied by the column's scale before the loss is taken; bce has no such units.
-    // errors and per_feature lie in the memory that x is in.
+    // difference is multiplied by the column's scale before the loss is taken; bce has no such units. A row of which
+    // nothing was observed has no error: NaN, as each element has that is missing. errors and per_feature lie in the
+    // memory that x is in.
     void reconstruction_error(const Table& x, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
                               Units units = Units::scaled, std::int64_t first_row = 0,
                               Reserve* reserve = nullptr) const;
@@ -125,6 +127,7 @@ private:
     Program program_;
     TrainingState state_;
     Scaling scaling_;
+    std::vector<double> means_;  // of the columns, with Missing::mask; empty until something was trained on
     Calibration calibration_;
     std::unique_ptr<Model> model_;
     int n_threads_;

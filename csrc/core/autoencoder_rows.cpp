@@ -2,6 +2,8 @@
 // What is computed from rows and changes nothing: codes, reconstructions, errors, gradients. Rows that no device reads
 // as they are go there in blocks; a row's result does not depend on the others.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -19,6 +21,8 @@ namespace {
 
 // Elements converted at a time: 4 MiB of float32, small enough for a cache and large enough for every thread.
 constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 void check_shape(MatrixView out, std::int64_t rows, std::int64_t cols) {
     if (out.rows == rows && out.cols == cols) return;
@@ -63,6 +67,29 @@ void for_each_block(const Samples& samples, const Passage& passage, const RowNam
     for_each_converted_block(samples, passage, names, reserve, body);
 }
 
+// A device gives 0 for rows of which nothing was observed.
+void mark_unobserved(MatrixView targets, std::span<double> errors) {
+    for (std::size_t r = 0; r < errors.size(); ++r) {
+        if (errors[r] == 0.0 && !any_observed(targets, static_cast<std::int64_t>(r))) errors[r] = kNan;
+    }
+}
+
+// weighted_quantile without the NaNs.
+double quantile_of_numbers(std::vector<double> values, std::span<const float> weights, double q) {
+    if (std::none_of(values.begin(), values.end(), [](double value) { return std::isnan(value); })) {
+        return weighted_quantile(values, weights, q);
+    }
+    std::vector<float> their_weights;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (std::isnan(values[i])) continue;
+        their_weights.push_back(weights.empty() ? 1.0F : weights[i]);
+        values[count++] = values[i];
+    }
+    values.resize(count);
+    return weighted_quantile(values, their_weights, q);
+}
+
 }  // namespace
 
 Reserve Autoencoder::reserve(std::int64_t max_rows, int n_threads) const {
@@ -73,7 +100,7 @@ Reserve Autoencoder::reserve(std::int64_t max_rows, int n_threads) const {
         return static_cast<std::size_t>(std::min(max_rows, block_rows(cols)) * cols);
     };
     reserve.reconstruction.reserve(values(n_features_));
-    if (configuration_.scaling) {
+    if (configuration_.scaling || configuration_.missing == Missing::mask) {
         reserve.converted.inputs.reserve(values(n_features_));
         reserve.converted.targets.reserve(values(n_features_));
     }
@@ -82,7 +109,8 @@ Reserve Autoencoder::reserve(std::int64_t max_rows, int n_threads) const {
 
 Passage Autoencoder::passage() const {
     const bool clip = configuration_.scaling == ScalingKind::minmax;
-    return {program_.loss, scaling_.empty() ? nullptr : &scaling_, clip};
+    const bool masks = configuration_.missing == Missing::mask;
+    return {program_.loss, scaling_.empty() ? nullptr : &scaling_, clip, masks ? &means_ : nullptr};
 }
 
 // Calls body(r, y, target) for each row of the source, in scaled space, with what it is compared with.
@@ -105,12 +133,13 @@ void Autoencoder::for_each_reconstruction(const RowSource& source, Reserve* rese
 void Autoencoder::check_where(const Table& rows, const char* name) const {
     if (rows.memory == Memory::host || reads_device_rows()) return;
     throw Error(ErrorKind::type, std::string(name) +
-                                     " is in a device's memory; with scaling, and for a detector, rows "
-                                     "must be the host's");
+                                     " is in a device's memory; with scaling or missing values, and for a detector, "
+                                     "rows must be the host's");
 }
 
 bool Autoencoder::reads_device_rows() const {
-    return !configuration_.scaling && configuration_.kind != ModelKind::anomaly_detector;
+    return !configuration_.scaling && configuration_.kind != ModelKind::anomaly_detector &&
+           configuration_.missing == Missing::error;
 }
 
 void Autoencoder::check_inputs(const Table& x) const {
@@ -151,10 +180,12 @@ void Autoencoder::run(std::size_t first_op, std::size_t last_op, const Table& ro
         return true;
     };
     // Nobody has looked at these values yet: the device does, while it reads them.
-    const Passage passage{Loss::mse, scales ? &scaling_ : nullptr, false};
+    const bool masks = first_op == 0 && configuration_.missing == Missing::mask;
+    const Passage passage{Loss::mse, scales ? &scaling_ : nullptr, false, masks ? &means_ : nullptr};
     const Samples samples{rows, std::nullopt, nullptr};
-    if (const auto source = passage.in_place(samples, nullptr)) {
-        if (run_block(*source, 0)) return;
+    const auto source = passage.in_place(samples, nullptr);
+    if (source && run_block(*source, 0)) return;
+    if (source && !masks) {
         if (const auto at = find_non_finite(source->inputs, rows.there))
             refuse_non_finite(rows, *at, names.inputs, names.first_row);
         throw Error(ErrorKind::runtime, std::string(names.inputs) + " was changed by another thread while it was read");
@@ -171,7 +202,8 @@ void Autoencoder::encode(const Table& x, MutableMatrixView code, Reserve* reserv
 void Autoencoder::draw_codes(const Table& x, std::uint64_t seed, std::int64_t first_row, MutableMatrixView code) const {
     check_variational();
     check_inputs(x);
-    if (x.memory != Memory::host) throw Error(ErrorKind::type, "X is in a device's memory; codes are drawn of the host's");
+    if (x.memory != Memory::host)
+        throw Error(ErrorKind::type, "X is in a device's memory; codes are drawn of the host's");
     check_shape(code, x.rows, code_size());
     const std::int64_t width = code_size();
     const std::int64_t most = std::max<std::int64_t>(1, kBlock / std::max(n_features_, 2 * width));
@@ -231,13 +263,18 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
         std::optional<MutableMatrixView> elements;
         if (per_feature) elements = row_range(*per_feature, first, source.rows());
         if (!in_input_units) {
-            if (reserve != nullptr && reserve->runner && x.memory == Memory::host)
-                return reserve->runner->row_errors(source, part, elements);
-            return model_->row_errors(source, part, elements, x.memory);
+            if (reserve != nullptr && reserve->runner && x.memory == Memory::host) {
+                reserve->runner->row_errors(source, part, elements);
+            } else {
+                model_->row_errors(source, part, elements, x.memory);
+            }
+            if (source.masked) mark_unobserved(*source.targets, part);
+            return;
         }
         math::visit(program_.loss, [&]<class L>(L) {
             for_each_reconstruction(source, reserve, [&](std::int64_t r, const float* y, const float* target) {
                 double sum = 0.0;
+                std::int64_t observed = 0;
                 for (std::int64_t c = 0; c < n_features_; ++c) {
                     const double d = static_cast<double>(y[c]) - static_cast<double>(target[c]);
                     float value = 0.0F;
@@ -245,9 +282,11 @@ void Autoencoder::reconstruction_error(const Table& x, std::span<double> errors,
                     L::evaluate(static_cast<float>(d * scaling_.scale[static_cast<std::size_t>(c)]), 0.0F, value,
                                 gradient);
                     if (elements) elements->row(r)[c] = value;
+                    if (source.masked && std::isnan(target[c])) continue;
                     sum += static_cast<double>(value);
+                    ++observed;
                 }
-                part[static_cast<std::size_t>(r)] = sum / static_cast<double>(n_features_);
+                part[static_cast<std::size_t>(r)] = sum / static_cast<double>(observed);
             });
         });
     });
@@ -304,11 +343,12 @@ void Autoencoder::calibrate(RowFeed& rows, const Samples& all, const DetectorRow
         scores[row] = anomaly_score(fresh.spread, y, target, nullptr);
     });
     const std::span<const float> weights(all.weights, all.weights != nullptr ? scores.size() : 0);
-    fresh.offset = {weighted_quantile(scores, weights, configuration_.contamination)};
     for (const std::int64_t row : chosen.held_back()) {
         const auto at = static_cast<std::size_t>(row);
+        if (std::isnan(scores[at])) continue;  // nothing was observed
         if (weights.empty() || weights[at] > 0.0F) fresh.held_back.push_back(scores[at]);
     }
+    fresh.offset = {quantile_of_numbers(std::move(scores), weights, configuration_.contamination)};
     std::sort(fresh.held_back.begin(), fresh.held_back.end());
     calibration_ = std::move(fresh);
 }
@@ -326,6 +366,7 @@ std::vector<float> Autoencoder::gradients(const Samples& samples) const {
     RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::whole);
     std::vector<float> flat(static_cast<std::size_t>(program_.flat_size));
     const Totals totals = model_->gradient(rows.block(0, samples.rows()), flat);
+    if (totals.weight_sum == 0.0) refuse_unobserved(kRowNames.inputs);
     for (float& value : flat) value = static_cast<float>(value / totals.weight_sum);
     return flat;
 }

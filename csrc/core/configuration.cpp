@@ -72,6 +72,7 @@ constexpr std::tuple kFields{
     Field{"code_topk", &C::code_topk, at_least(1)},
     Field{"tied_weights", &C::tied_weights, TrueOrFalse{}},
     Field{"scaling", &C::scaling, OneOf<ScalingKind>{}},
+    Field{"missing", &C::missing, OneOf<Missing>{}},
     Field{"batch_size", &C::batch_size, kCount},
     Field{"epochs", &C::epochs, kCount},
     Field{"shuffle", &C::shuffle, TrueOrFalse{}},

@@ -41,6 +41,7 @@ constexpr std::array kLearned = {
             false},
     Learned{"scaling.scale", [](StoredModel& m) -> std::vector<double>& { return m.scaling.scale; }, Count::features,
             true},
+    Learned{"missing.mean", [](StoredModel& m) -> std::vector<double>& { return m.means; }, Count::features, false},
     Learned{"detector.spread", [](StoredModel& m) -> std::vector<double>& { return m.calibration.spread; },
             Count::features, true},
     Learned{"detector.offset", [](StoredModel& m) -> std::vector<double>& { return m.calibration.offset; }, Count::one,
@@ -179,12 +180,17 @@ void check_learned(const StoredModel& model) {
         model.configuration.kind != ModelKind::anomaly_detector) {
         fail("tensor detector.spread does not belong to an autoencoder");
     }
+    if (!model.means.empty() && model.configuration.missing == Missing::error)
+        fail("tensor missing.mean does not belong to a model with missing=\"error\"");
     for (const Learned& learned : kLearned) {
         const std::vector<double>& values = values_of(learned, model);
-        const bool scaling = std::string_view(learned.name).starts_with("scaling");
+        const std::string_view name = learned.name;
+        const bool there = name.starts_with("scaling")   ? scaled
+                           : name.starts_with("missing") ? !model.means.empty()
+                                                         : calibrated;
         const auto size = static_cast<std::int64_t>(values.size());
         const std::int64_t wanted = learned.count == Count::features ? model.n_features : 1;
-        if ((scaling ? scaled : calibrated) && learned.count != Count::any && size != wanted) {
+        if (there && learned.count != Count::any && size != wanted) {
             fail(std::string("tensor ") + learned.name + ": shape must be " + to_text({wanted}) + "; got " +
                  to_text({size}));
         }

@@ -5,6 +5,8 @@
 #include <new>
 #include <numeric>
 
+#include "core/checks.hpp"
+
 namespace isthmus {
 namespace {
 
@@ -13,6 +15,10 @@ constexpr std::int64_t kStretch = std::int64_t{1} << 22;
 
 MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
     return {rows.row(first), count, rows.cols, rows.stride, rows.memory};
+}
+
+bool has_holes(const RowSource& source) {
+    return find_nan(source.inputs) || (source.targets && find_nan(*source.targets));
 }
 
 double bytes_of(const Table& table) {  // a row repeated is converted once
@@ -27,13 +33,16 @@ RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count)
     if (source.weights) part.weights = source.weights + first;
     part.resident = source.resident;
     part.resident_row = source.resident_row + first;
+    part.masked = source.masked;
     return part;
 }
 
 double copy_bytes(const Samples& samples, const Passage& passage) {
-    if (passage.in_place(samples, nullptr)) return 0.0;
-    // Targets are a copy of their own where they are given, or where the inputs may have to be clipped.
-    const bool twice = !samples.targets && passage.clip_targets && passage.loss == Loss::bce;
+    const auto source = passage.in_place(samples, nullptr);
+    if (source && !(passage.means != nullptr && has_holes(*source))) return 0.0;
+    // Targets are a copy of their own where they are given, or where the inputs may be filled in or have to be clipped.
+    const bool clips = passage.clip_targets && passage.loss == Loss::bce;
+    const bool twice = !samples.targets && (clips || passage.means != nullptr);
     return (twice ? 2.0 : 1.0) * bytes_of(samples.inputs) + (samples.targets ? bytes_of(*samples.targets) : 0.0);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/passage.hpp"
@@ -32,6 +33,7 @@ public:
     RowFeed& operator=(const RowFeed&) = delete;
 
     std::int64_t rows() const { return samples_.rows(); }
+    std::string name() const { return names_.inputs; }  // what the caller calls them
     float weight(std::int64_t row) const { return samples_.weights ? samples_.weights[row] : 1.0F; }
     bool has_weights() const { return samples_.weights != nullptr; }
     // Of the copy that was made, or of a stretch.

@@ -242,7 +242,7 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
             for (std::int64_t r = row; r < end; ++r) target[r - row] = target_rows.row(r);
             network.isa().loss({network.loss(), end - row, d, y.data, y.stride, target, nullptr, static_cast<double>(d),
                                 errors.data() + row, nullptr, 0, per_feature ? per_feature->row(row) : nullptr,
-                                per_feature ? per_feature->stride : 0});
+                                per_feature ? per_feature->stride : 0, source.masked});
         });
     });
 }

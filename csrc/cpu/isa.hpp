@@ -90,7 +90,8 @@ struct UpdateArgs {
     std::int64_t n;
 };
 
-// Loss of whole rows. `y` is the output, for a loss from logits z.
+// Loss of whole rows. `y` is the output, for a loss from logits z. `masked`: a NaN target is not observed, as RowSource
+// has it; a row is then divided by the number of those that are, and row_scale multiplied by what of all they are.
 struct LossArgs {
     Loss loss;
     std::int64_t rows, cols;
@@ -104,6 +105,7 @@ struct LossArgs {
     std::int64_t dy_stride;
     float* values;  // each element's loss (rows, cols), or null; not together with dy
     std::int64_t values_stride;
+    bool masked = false;
 };
 
 struct CorruptArgs {

@@ -75,7 +75,7 @@ void forward(const Network& network, Weights weights, std::span<const std::int64
 }
 
 // dz of the last layer: the loss's gradient times the activation's. z is kept in dz, so then dy takes y's place.
-void loss_gradient(const Network& network, std::int64_t row, std::int64_t count, Workspace& work) {
+void loss_gradient(const Network& network, bool masked, std::int64_t row, std::int64_t count, Workspace& work) {
     const std::size_t last = network.layers().size() - 1;
     const Layer& layer = network.layers()[last];
     const Activation activation = network.training_activation(last);
@@ -85,7 +85,7 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     const auto r = static_cast<std::size_t>(row);
     network.isa().loss({network.loss(), count, layer.out, y, layer.out_stride, work.targets.data() + r,
                         work.scales.data() + r, static_cast<double>(layer.out), work.errors.data() + r, dy,
-                        layer.out_stride, nullptr, 0});
+                        layer.out_stride, nullptr, 0, masked});
     if (activation != Activation::linear) {
         for (std::int64_t i = 0; i < count; ++i) {
             const std::int64_t offset = i * layer.out_stride;
@@ -152,7 +152,7 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
             ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
         forward(network, weights, rows, noise, first, last - first, work, far ? &ahead : nullptr);
-        loss_gradient(network, first, last - first, work);
+        loss_gradient(network, source.masked, first, last - first, work);
         backward(network, weights.copies, source, rows, first, last - first, work);
     });
 }

@@ -295,6 +295,7 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                                               rows.stride, count, lane);
             lane.errors.grow(count);
             lane.row_errors.grow(count);
+            rows.masked = source.masked;
             LossArgs args{};
             args.loss = network.loss();
             args.activation = Activation::linear;  // no gradient is asked for

@@ -30,6 +30,7 @@ RangeFacts facts_of(const RowSource& source, const StepRange& range, const Updat
     facts.batch_size = range.batch_size;
     facts.optimizer = rule.optimizer;
     facts.targets = source.targets.has_value();
+    facts.masked = source.masked;
     facts.weights = source.weights != nullptr;
     facts.noise = range.noise.amount != 0.0F;
     facts.clipped = rule.clip_norm.has_value();

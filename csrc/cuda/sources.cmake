@@ -19,6 +19,7 @@ set(ISTHMUS_CUDA_SOURCES
   input_gradient.cu
   kernels.cpp
   loss.cu
+  masked_loss.cu
   memory.cpp
   model.cpp
   network.cpp

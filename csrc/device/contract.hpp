@@ -8,8 +8,8 @@
 //     reduce(gradient, loss sum, weight sum)                the seam between machines; nothing on one
 //     gradient /= weight sum;  clip to clip_norm;  optimizer update
 //
-// where e_i is a row's error: the mean of its loss over its features. While training, a penalty p_i may be added to it;
-// its gradient is, and its sums are told apart from those of the loss.
+// where e_i is a row's error: the mean of its loss over its observed features. While training, a penalty p_i may be
+// added to it; its gradient is, and its sums are told apart from those of the loss.
 #pragma once
 
 #include <cstdint>
@@ -113,12 +113,17 @@ struct UpdateRule {
 // `resident`, when given, is what Model::hold of the same model gave for these rows, or for a source that these are
 // rows resident_row and on of: the device then reads its own copy. Inputs and targets may be in the device's memory,
 // where they are read in place; the weights are the host's.
+//
+// `masked`, where targets are given: a NaN among them was not observed. It has no loss and no gradient, and e_i is the
+// mean over the other features of its row. A row without any has e_i = 0, and its weight must be 0. Inputs are finite
+// all the same: who makes the source puts something for what is missing.
 struct RowSource {
     MatrixView inputs;
     std::optional<MatrixView> targets;
     const float* weights = nullptr;
     std::shared_ptr<const void> resident = nullptr;
     std::int64_t resident_row = 0;
+    bool masked = false;
 
     std::int64_t rows() const { return inputs.rows; }
     float weight(std::int64_t row) const { return weights ? weights[row] : 1.0F; }
@@ -251,7 +256,7 @@ public:
     virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
 
     // e_i for each row, double (rows), in that memory. per_feature, when given, takes each element's loss (rows,
-    // n_features).
+    // n_features): NaN for what was not observed.
     virtual void row_errors(const RowSource& source, std::span<double> errors,
                             std::optional<MutableMatrixView> per_feature, Memory memory = Memory::host) const = 0;
 

@@ -25,6 +25,8 @@ constexpr std::array<std::string_view, 2> kNoiseKinds = {"gaussian", "mask"};
 static_assert(kNoiseKinds.size() == static_cast<std::size_t>(NoiseKind::mask) + 1);
 constexpr std::array<std::string_view, 2> kScalingKinds = {"standard", "minmax"};
 static_assert(kScalingKinds.size() == static_cast<std::size_t>(ScalingKind::minmax) + 1);
+constexpr std::array<std::string_view, 2> kMissing = {"error", "mask"};
+static_assert(kMissing.size() == static_cast<std::size_t>(Missing::mask) + 1);
 constexpr std::array<std::string_view, 3> kPrecisions = {"float32", "tf32", "bfloat16"};
 static_assert(kPrecisions.size() == static_cast<std::size_t>(Precision::bfloat16) + 1);
 constexpr std::array<std::string_view, 2> kPenaltyKinds = {"code_l1", "kl"};
@@ -57,6 +59,10 @@ std::span<const std::string_view> names<NoiseKind>() {
 template <>
 std::span<const std::string_view> names<ScalingKind>() {
     return kScalingKinds;
+}
+template <>
+std::span<const std::string_view> names<Missing>() {
+    return kMissing;
 }
 template <>
 std::span<const std::string_view> names<Precision>() {

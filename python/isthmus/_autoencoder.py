@@ -32,8 +32,8 @@ class Autoencoder(Views, Exports):
     """An autoencoder on dense layers, trained by minibatches.
 
     Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features
-    to the code, the decoder back. A row's error is the mean of its loss over the features; the training loss is the
-    mean of the errors, weighted by ``sample_weight``.
+    to the code, the decoder back. A row's error is the mean of its loss over the features that it has; the training
+    loss is the mean of the errors, weighted by ``sample_weight``.
 
     The constructor only stores; what is not allowed is refused when a model is first made from it.
 
@@ -77,6 +77,12 @@ class Autoencoder(Views, Exports):
         `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
         ``sample_weight``. Columns that were constant are only shifted. The loss, `input_noise` and errors are in the
         scaled space.
+    missing : {"error", "mask"}
+        What NaN is, in X and in what other libraries call NA, null, None or masked: an error, or a value that was not
+        observed. With ``"mask"`` it enters as the mean of its column over the rows that are first trained on, and the
+        loss does not see it: a row's error is the mean over what it has. Scaling and means are those of the values that
+        are there; a column without any is an error. A row without any value is not learned from; its error is NaN.
+        `impute` fills in what is missing. Infinity stays an error.
     batch_size, epochs : int
         The last batch of an epoch may be smaller; it counts.
     shuffle : bool
@@ -162,6 +168,7 @@ class Autoencoder(Views, Exports):
         code_topk: int | None = None,
         tied_weights: bool = False,
         scaling: str | None = None,
+        missing: str = "error",
         batch_size: int = 256,
         epochs: int = 100,
         shuffle: bool = True,
@@ -199,6 +206,7 @@ class Autoencoder(Views, Exports):
         self.code_topk = code_topk
         self.tied_weights = tied_weights
         self.scaling = scaling
+        self.missing = missing
         self.batch_size = batch_size
         self.epochs = epochs
         self.shuffle = shuffle
@@ -282,7 +290,8 @@ class Autoencoder(Views, Exports):
             kept = _checkpoints.checked(checkpoint, checkpoint_every)
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
-            array = _coercion.matrix(X)
+            missing = parameters["missing"] == "mask"
+            array = _coercion.matrix(X, missing=missing)
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
@@ -290,7 +299,7 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, array.shape[1], where, names, array)
             else:
                 core = continued(before, parameters, where, names)
-            rows = _coercion.readable(_device_arrays.brought(array, core, "X"))
+            rows = _coercion.readable(_device_arrays.brought(array, core, "X"), missing=missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, core)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
@@ -341,7 +350,7 @@ class Autoencoder(Views, Exports):
             functions = as_callbacks(callbacks)
             core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
             kept = kept.where_a_folder_is()
-            rows = _coercion.readable(self._rows(X, core))
+            rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, core)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
@@ -352,20 +361,21 @@ class Autoencoder(Views, Exports):
     def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Trains for one pass over X in its order, in slices of ``batch_size``, keeping the moments between calls.
 
-        The first call makes the initial weights and fits the ``scaling``, which later calls keep. Parameters, errors
-        and interruption as in `fit`.
+        The first call makes the initial weights and fits the ``scaling`` and, with ``missing="mask"``, the means of the
+        columns, which later calls keep. Parameters, errors and interruption as in `fit`.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             before = self._model
+            missing = parameters["missing"] == "mask"
             if before is None:
-                array = _coercion.matrix(X)
+                array = _coercion.matrix(X, missing=missing)
                 core = self._fresh(parameters, array.shape[1], where, _coercion.feature_names(X) or [], array)
                 array = _device_arrays.brought(array, core, "X")
             else:
                 core = continued(before, parameters, where, before.feature_names)
-                array = self._rows(X, core)
-            rows = _coercion.readable(array)
+                array = self._rows(X, core, missing)
+            rows = _coercion.readable(array, missing=missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             train(self, core, lambda: core.partial_fit(rows, weights, _budget.memory(self.max_memory)))
         return self
@@ -419,7 +429,7 @@ class Autoencoder(Views, Exports):
         codes = None if self._model is None else self._model.encode_quickly(X, self.device, self.n_threads)
         if codes is None:
             core = self._ready()
-            codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+            codes = self._run(core.encode, self._rows(X, core), "X", core.code_size, core.masks_missing)
         return self._contain(codes, X)
 
     def decode(self, Z: ArrayLike) -> Any:
@@ -448,16 +458,41 @@ class Autoencoder(Views, Exports):
         if rows is not None:
             return rows
         core = self._ready()
-        return _device_arrays.in_kind(self._run(core.reconstruct, self._rows(X, core), "X", core.n_features), X)
+        return _device_arrays.in_kind(
+            self._run(core.reconstruct, self._rows(X, core), "X", core.n_features, core.masks_missing), X
+        )
+
+    def impute(self, X: ArrayLike) -> Any:
+        """X with what is missing replaced by its reconstruction, of shape (n, features), for ``missing="mask"``.
+
+        What is there stays as it is, to the bit. The answer is a copy, in float32 or float64 as X, in the container
+        chosen by `set_output`; in its own dtype where X holds integers, of which none can be missing. A network that
+        can copy its input learns no more than that: `input_noise` of the kind ``"mask"`` makes it fill in.
+
+        Raises
+        ------
+        ValueError
+            For a model that was fitted with ``missing="error"``, and for X as in `encode`.
+        """
+        core = self._ready()
+        if not core.masks_missing:
+            raise ValueError(f'impute needs missing="mask"; this {type(self).__name__} was fitted with missing="error"')
+        array = self._rows(X, core)
+        expected = self._run(core.reconstruct, array, "X", core.n_features, missing=True)
+        filled = np.array(_coercion.readable(array, missing=True), order="C")
+        holes = np.isnan(filled)
+        filled[holes] = expected[holes]
+        return self._contain(filled, X, self._column_names(core))
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False, units: str = "scaled") -> Any:
-        """Each row's error, the mean of its loss over the features, float64 of shape (n,), in X's library.
+        """Each row's error, the mean of its loss over the features that it has, float64 of shape (n,), in X's library;
+        NaN for a row without any.
 
         Parameters
         ----------
         X : array-like of shape (n, features)
         per_feature : bool
-            The loss of each element instead, of shape (n, features), computed in float32.
+            The loss of each element instead, of shape (n, features), computed in float32: NaN for one that is missing.
         units : {"scaled", "input"}
             ``"input"`` takes the loss of differences in the units of X instead of those after ``scaling``; not with
             ``bce``.
@@ -474,7 +509,7 @@ class Autoencoder(Views, Exports):
             core.reconstruction_error(_coercion.readable(array), errors, losses, units == "input", 0)
             return errors if losses is None else losses.widened()
         elements = np.empty(array.shape, np.float64) if per_feature else None
-        for where, rows in _coercion.blocks(array, whole=not per_feature):
+        for where, rows in _coercion.blocks(array, whole=not per_feature, missing=core.masks_missing):
             block = None if elements is None else np.empty(rows.shape, np.float32)
             core.reconstruction_error(rows, errors[where], block, units == "input", where.start or 0)
             if elements is not None:
@@ -492,7 +527,7 @@ class Autoencoder(Views, Exports):
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative loss over X: larger is better. y is ignored."""
         core = self._ready()
-        rows = _coercion.readable(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
@@ -501,7 +536,7 @@ class Autoencoder(Views, Exports):
         In the form of `get_weights`.
         """
         core = self._ready()
-        rows = _coercion.readable(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     # ---- at the door ------------------------------------------------------------------------------------------------
@@ -535,10 +570,10 @@ class Autoencoder(Views, Exports):
         core.feature_names = names
         return core
 
-    def _rows(self, X: object, core: _core.Model) -> Any:
-        """X as a 2-D array with the columns that the model was fitted on."""
+    def _rows(self, X: object, core: _core.Model, missing: bool | None = None) -> Any:
+        """X as a 2-D array with the columns that the model was fitted on; `missing` says otherwise than the model."""
         owner = type(self).__name__
-        array = _coercion.matrix(X)
+        array = _coercion.matrix(X, missing=core.masks_missing if missing is None else missing)
         check_names(owner, X, core.feature_names)
         check_width(owner, "X", array.shape[1], core.n_features)
         return _device_arrays.brought(array, core, "X")
@@ -556,14 +591,16 @@ class Autoencoder(Views, Exports):
             named.append((targets, "validation_data[1]"))
         rows = []
         for X, name in named:
-            array = _coercion.matrix(X, name)
+            array = _coercion.matrix(X, name, core.masks_missing)
             check_width(type(self).__name__, name, array.shape[1], core.n_features)
-            rows.append(_coercion.readable(_device_arrays.brought(array, core, name), name))
+            rows.append(
+                _coercion.readable(_device_arrays.brought(array, core, name), name, missing=core.masks_missing)
+            )
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod
-    def _run(run: Any, array: Any, name: str, width: int) -> Any:
+    def _run(run: Any, array: Any, name: str, width: int, missing: bool = False) -> Any:
         out = _device_arrays.empty(array, (len(array), width))
-        for where, rows in _coercion.blocks(array, name):
+        for where, rows in _coercion.blocks(array, name, missing=missing):
             run(rows, out if len(rows) == len(out) else out[where])
         return out

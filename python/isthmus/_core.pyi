@@ -168,6 +168,11 @@ class Model:
     def loss(self) -> float | None:
         ...
     @property
+    def masks_missing(self) -> bool:
+        """
+        Is NaN a missing value to this model?
+        """
+    @property
     def n_features(self) -> int:
         ...
     @property
@@ -234,9 +239,9 @@ def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.
     """
-def find_non_finite(rows: numpy.ndarray) -> tuple[int, int] | None:
+def find_non_finite(rows: numpy.ndarray, nan_is_missing: bool) -> tuple[int, int] | None:
     """
-    Row and column of the first NaN or infinity in row order, or None.
+    Row and column of the first infinity or, unless that is a missing value, NaN in row order, or None.
     """
 def instruction_set() -> str:
     """

@@ -35,9 +35,10 @@ class Exports(Fitted):
         - ``error`` (rows,), as `reconstruction_error`, in scaled space;
         - of an `AnomalyDetector`, ``score`` and ``decision`` (rows,), as `score_samples` and `decision_function`.
 
-        A graph checks nothing: NaN gives NaN, and ``bce`` computes on from values outside [0, 1]. It computes in
-        float32 whatever ``precision`` is, except for the scaling, which is in float64 as in isthmus. The feature names
-        are a JSON list in the graph's metadata, under ``feature_names``.
+        A graph checks nothing: NaN gives NaN, unless ``missing="mask"`` makes it a missing value there, too, and
+        ``bce`` computes on from values outside [0, 1]. It computes in float32 whatever ``precision`` is, except for the
+        scaling, which is in float64 as in isthmus. The feature names are a JSON list in the graph's metadata, under
+        ``feature_names``.
 
         Parameters
         ----------
@@ -90,8 +91,8 @@ class Exports(Fitted):
         ``shift`` and ``scale`` are float64. With ``code_topk`` the encoder ends with a layer that keeps the largest
         units. Tied weights are written out; of a variational autoencoder the encoder gives the means. So
         ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and ``module`` `reconstruct`, to 1e-5. It can be
-        trained on, pickled and compiled. What an `AnomalyDetector` was calibrated with is not in it: `save` keeps that,
-        `to_onnx` computes scores with it.
+        trained on, pickled and compiled. It does not know of missing values: NaN gives NaN. What an `AnomalyDetector`
+        was calibrated with is not in it: `save` keeps that, `to_onnx` computes scores with it.
 
         Raises
         ------

@@ -36,6 +36,7 @@ class Network:
     loss: str
     scaling_kind: str | None
     scaling: tuple[Float64, Float64] | None  # shift and scale of each feature; None: not fitted, or not wanted
+    means: Float64 | None  # what a missing value of each feature enters as, in the units of X; None: NaN is refused
     spread: Float64 | None  # of each feature's error in scaled space; None: no detector, or not trained
     offset: float | None
     keep: int | None = None  # units of each row's code that stay, the largest; None: all
@@ -66,10 +67,21 @@ def network(core: _core.Model) -> Network:
         loss=stored["loss"],
         scaling_kind=stored["scaling"],
         scaling=(held["scaling.shift"], held["scaling.scale"]) if "scaling.shift" in held else None,
+        means=_means(core, held),
         spread=held.get("detector.spread"),
         offset=None if offset is None else float(offset[0]),
         keep=stored["code_topk"],
     )
+
+
+def _means(core: _core.Model, held: dict[str, NDArray[Any]]) -> Float64 | None:
+    if not core.masks_missing:
+        return None
+    # Before anything was trained on, a missing value enters as 0 of the scaled space.
+    for name in ("missing.mean", "scaling.shift"):
+        if name in held:
+            return held[name]
+    return np.zeros(core.n_features)
 
 
 def _layers(held: dict[str, NDArray[Any]], part: str, hidden: str, last: str) -> tuple[Layer, ...]:

@@ -153,7 +153,7 @@ def network_of(module: Any) -> Network:
         )
     kind = None if scaling is None else scaling.kind
     values = None if scaling is None else (_values(scaling.shift), _values(scaling.scale))
-    return Network(encoder, decoder, "mse", kind, values, None, None, keep)
+    return Network(encoder, decoder, "mse", kind, values, means=None, spread=None, offset=None, keep=keep)
 
 
 def parameters_of(network: Network) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class VariationalAutoencoder(Autoencoder):
         code_topk: int | None = None,
         tied_weights: bool = False,
         scaling: str | None = None,
+        missing: str = "error",
         batch_size: int = 256,
         epochs: int = 100,
         shuffle: bool = True,
@@ -126,7 +127,7 @@ class VariationalAutoencoder(Autoencoder):
         if isinstance(array, _core.DeviceArray):  # what is asked for is drawn on the host
             array = array.to_host()
         codes = np.empty((len(array), core.code_size), np.float32)
-        for where, rows in _coercion.blocks(array):
+        for where, rows in _coercion.blocks(array, missing=core.masks_missing):
             core.draw_codes(rows, seed, where.start or 0, codes[where])
         return self._contain(codes, X)
 

@@ -155,11 +155,13 @@ public:
         return losses;
     }
 
-    // e_i, the mean of the row's loss over its features.
-    double row_error(const Pass& pass, std::span<const double> target) const {
+    // e_i, the mean of the row's loss over its features; where they are masked, over those whose target is not NaN, 0
+    // without any.
+    double row_error(const Pass& pass, std::span<const double> target, bool masked = false) const {
+        const Doubles losses = element_losses(pass, target);
         double sum = 0.0;
-        for (const double loss : element_losses(pass, target)) sum += loss;
-        return sum / static_cast<double>(target.size());
+        for (std::size_t i = 0; i < losses.size(); ++i) sum += masked && std::isnan(target[i]) ? 0.0 : losses[i];
+        return sum / divisor(target, masked);
     }
 
     // p_i before its weight.
@@ -180,17 +182,19 @@ public:
     }
 
     // e_i + p_i
-    double objective(const Pass& pass, std::span<const double> target) const {
+    double objective(const Pass& pass, std::span<const double> target, bool masked = false) const {
         const double weight = program_.penalty ? program_.penalty->weight : 0.0;
-        return row_error(pass, target) + weight * penalty(pass);
+        return row_error(pass, target, masked) + weight * penalty(pass);
     }
 
     // gradient += row_weight * d (e_i + p_i) / d params
     void backward(std::span<const double> params, const Pass& pass, std::span<const double> target, double row_weight,
-                  std::span<double> gradient) const {
+                  std::span<double> gradient, bool masked = false) const {
         Doubles dy = output(pass);
         for (std::size_t i = 0; i < dy.size(); ++i) {
-            dy[i] = loss_derivative(program_.loss, dy[i], target[i]) * row_weight / static_cast<double>(dy.size());
+            const bool missing = masked && std::isnan(target[i]);
+            dy[i] =
+                missing ? 0.0 : loss_derivative(program_.loss, dy[i], target[i]) * row_weight / divisor(target, masked);
         }
         for (std::size_t op = program_.ops.size(); op-- > 0;) {
             if (op == program_.code_op && program_.penalty) add_code_l1(pass.y[op + 1], row_weight, dy);
@@ -235,6 +239,11 @@ private:
             const double sign = code[i] > 0.0 ? 1.0 : code[i] < 0.0 ? -1.0 : 0.0;
             dy[i] += row_weight * program_.penalty->weight * sign / static_cast<double>(code.size());
         }
+    }
+
+    static double divisor(std::span<const double> target, bool masked) {
+        const auto counts = [&](double t) { return !masked || !std::isnan(t); };
+        return static_cast<double>(std::max<std::ptrdiff_t>(1, std::count_if(target.begin(), target.end(), counts)));
     }
 
     Doubles drawn_backward(const Doubles& x, const Doubles& eps, const Doubles& dy, double row_weight) const {

@@ -112,7 +112,7 @@ public:
         for (std::int64_t r = 0; r < source.rows(); ++r) {
             const Pass pass = network_.forward(params, widen(source.inputs.row(r), source.inputs.cols));
             const Doubles target = target_of(source, r);
-            errors[static_cast<std::size_t>(r)] = network_.row_error(pass, target);
+            errors[static_cast<std::size_t>(r)] = network_.row_error(pass, target, source.masked);
             if (per_feature) narrow(network_.element_losses(pass, target), per_feature->row(r));
         }
     }
@@ -143,9 +143,9 @@ private:
             const Doubles target = target_of(source, row);
             const double weight = source.weight(row);
             totals.penalty_sum += weight * network_.penalty(pass);
-            totals.loss_sum += weight * network_.row_error(pass, target);
+            totals.loss_sum += weight * network_.row_error(pass, target, source.masked);
             totals.weight_sum += weight;
-            network_.backward(params, pass, target, weight, sum);
+            network_.backward(params, pass, target, weight, sum, source.masked);
         }
         narrow(sum, flat.data());
         return totals;

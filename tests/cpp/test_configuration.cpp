@@ -88,6 +88,7 @@ std::map<std::string, Case> cases() {
                                  kNoIntegers})},
         {"tied_weights", without_none(flag)},
         {"scaling", with_none(names_of<ScalingKind>())},
+        {"missing", without_none(names_of<Missing>())},
         {"batch_size", without_none(count)},
         {"epochs", without_none(count)},
         {"shuffle", without_none(flag)},
@@ -183,8 +184,8 @@ TEST(defaults_are_those_of_the_struct) {
         R"("code_activation":"linear","output_activation":null,"loss":"mse","optimizer":"adam","learning_rate":0.001,)"
         R"("beta_1":0.9,"beta_2":0.999,"epsilon":1e-08,"momentum":0.0,"weight_decay":null,)"
         R"("learning_rate_schedule":"constant","clip_norm":null,"input_noise":0.0,"input_noise_kind":"gaussian",)"
-        R"("code_l1":0.0,"code_topk":null,"tied_weights":false,"scaling":null,"batch_size":256,"epochs":100,"shuffle":true,)"
-        R"("validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
+        R"("code_l1":0.0,"code_topk":null,"tied_weights":false,"scaling":null,"missing":"error",)"
+        R"("batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
         R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0,)"
         R"("contamination":0.1,"calibration_fraction":0.0,"kl_weight":1.0})");
 }

@@ -35,9 +35,9 @@ Objective objective(const reference::Network& network, const reference::Doubles&
         const reference::Doubles row = reference::widen(source.inputs.row(r), source.inputs.cols);
         const reference::Doubles target = reference::widen(source.targets->row(r), source.targets->cols);
         const reference::Pass pass = network.forward(params, row, reference::draw(network.program(), {}, r));
-        sum.loss += source.weight(r) * network.row_error(pass, target);
+        sum.loss += source.weight(r) * network.row_error(pass, target, source.masked);
         sum.penalty += source.weight(r) * network.penalty(pass);
-        sum.both += source.weight(r) * network.objective(pass, target);
+        sum.both += source.weight(r) * network.objective(pass, target, source.masked);
     }
     return sum;
 }
@@ -81,12 +81,34 @@ bool agrees(const Program& program, const std::vector<float>& gradient, const re
     return true;
 }
 
+// Rows with targets and weights of their own; `masked`: 40 % of the targets are missing, and all of the last row.
+struct Data {
+    Rows inputs = make_rows(kRows, kFeatures, 21);
+    Rows targets{uniform(kRows * kFeatures, 22, 0.0, 1.0), kFeatures};
+    std::vector<float> weights = uniform(kRows, 23, 0.5, 2.0);
+    bool masked;
+
+    explicit Data(bool masked) : masked(masked) {
+        if (!masked) return;
+        const std::vector<float> dice = uniform(kRows * kFeatures, 24, 0.0, 1.0);
+        for (std::size_t i = 0; i < dice.size(); ++i) {
+            const bool is_last = i >= dice.size() - static_cast<std::size_t>(kFeatures);
+            if (dice[i] < 0.4F || is_last) targets.values[i] = std::nanf("");
+        }
+        weights.back() = 0.0F;
+    }
+
+    RowSource source() const {
+        RowSource source{inputs.view(), targets.view(), weights.data()};
+        source.masked = masked;
+        return source;
+    }
+};
+
 // Every parameter of a network of this configuration on every device; with a sign error planted in each.
-void check_gradients(const Configuration& configuration, const std::string& name) {
-    const Rows inputs = make_rows(kRows, kFeatures, 21);
-    const Rows targets{uniform(kRows * kFeatures, 22, 0.0, 1.0), kFeatures};
-    const std::vector<float> weights = uniform(kRows, 23, 0.5, 2.0);
-    const RowSource source{inputs.view(), targets.view(), weights.data()};
+void check_gradients(const Configuration& configuration, const std::string& name, bool masked = false) {
+    const Data data(masked);
+    const RowSource source = data.source();
     const Program program = build_program(configuration, kFeatures);
     Tensors tensors;
     tensors.params.resize(static_cast<std::size_t>(program.flat_size));
@@ -108,7 +130,7 @@ void check_gradients(const Configuration& configuration, const std::string& name
         CHECK(std::abs(totals.loss_sum / sums.loss - 1.0) < 1e-6);
         CHECK(std::abs(totals.penalty_sum - sums.penalty) <= 1e-6 * sums.penalty);
         double weight_sum = 0.0;
-        for (const float weight : weights) weight_sum += weight;
+        for (const float weight : data.weights) weight_sum += weight;
         CHECK(std::abs(totals.weight_sum / weight_sum - 1.0) < 1e-12);
         for (std::size_t p = 0; p < program.parameters.size(); ++p) {
             CHECK(!agrees(program, gradient, expected, static_cast<int>(p)));
@@ -165,4 +187,21 @@ TEST(gradients_of_drawn_codes) {
             }
         }
     }
+}
+
+TEST(gradients_where_values_are_missing) {
+    for (const Activation activation : {Activation::tanh, Activation::gelu, Activation::relu}) {
+        for (std::size_t l = 0; l < math::names<Loss>().size(); ++l) {
+            const auto loss = static_cast<Loss>(l);
+            check_gradients(network(activation, loss), "masked, " + std::string(math::name(loss)), true);
+        }
+    }
+    Configuration configuration = network(Activation::tanh, Loss::mse);
+    configuration.tied_weights = true;
+    configuration.code_l1 = 0.5;
+    check_gradients(configuration, "masked, tied and sparse", true);
+    configuration = network(Activation::tanh, Loss::mse);
+    configuration.kind = ModelKind::variational_autoencoder;
+    configuration.code_activation = Activation::linear;
+    check_gradients(configuration, "masked, variational", true);
 }

@@ -108,9 +108,9 @@ TEST(the_format_is_what_it_was) {
     CHECK(file.find(R"("encoder.0.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[64,88]})") != std::string::npos);
     CHECK(file.find(R"("encoder.0.bias":{"dtype":"F32","shape":[2],"data_offsets":[88,96]})") != std::string::npos);
     CHECK(file.find(R"("training.best.decoder.1.bias":{"dtype":"F32","shape":[3],)") != std::string::npos);
-    CHECK(file.substr(kDigestAt, 64) == "f344335b6ae319a6323e768ea77989619317dbbdcad10e524b8f9717d0cdc1b0");
+    CHECK(file.substr(kDigestAt, 64) == "a23073494cf0fef9372bada624bfacb48eb6669a6c8d410e1416f3781387d28b");
     CHECK(to_bytes(small_model(false)).substr(kDigestAt, 64) ==
-          "16a81b06df5f987a3428125c9cba661f2f0e8f3eb196221015b6cbf95d798ef9");
+          "6d389aaf31917dec836ec70f02f4c282bb1e328f72ff808fa6b9acf3642f2e47");
 }
 
 TEST(every_truncation_is_refused) {
@@ -225,6 +225,25 @@ TEST(scaling_is_stored_and_checked) {
     model.scaling = {{1.0, 2.0, 3.0}, {1.0, 1.0, 1.0}};
     model.configuration.scaling = std::nullopt;
     CHECK(store_error(model).find("does not belong to a model with scaling=None") != std::string::npos);
+}
+
+TEST(means_are_stored_and_checked) {
+    StoredModel model = small_model(true);
+    model.configuration.missing = Missing::mask;
+    check_equal(from_bytes(to_bytes(model), "here"), model);  // not fitted yet
+    model.means = {1e9, -0.0, -1e-300};
+    const std::string file = to_bytes(model);
+    check_equal(from_bytes(file, "here"), model);
+    CHECK(file.find(R"("missing.mean":{"dtype":"F64","shape":[3],)") != std::string::npos);
+
+    std::string changed = file;
+    const double infinity = kInf;
+    std::memcpy(changed.data() + 8 + header_length(file) + 64 + 8, &infinity, 8);
+    CHECK_VERDICT(sealed(changed), "missing.mean[1] is inf; it must be finite");
+    model.means.pop_back();
+    CHECK(store_error(model).find("missing.mean: shape must be [3]; got [2]") != std::string::npos);
+    model.configuration.missing = Missing::error;
+    CHECK(store_error(model).find("does not belong to a model with missing=\"error\"") != std::string::npos);
 }
 
 TEST(a_detector_is_stored_and_checked) {

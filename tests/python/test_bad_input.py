@@ -76,6 +76,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "code_topk": [*NOT_AN_INTEGER, 0],
     "tied_weights": NOT_A_BOOL,
     "scaling": [*NOT_A_NAME, "robust"],
+    "missing": [*NOT_A_NAME, None, "ignore"],
     "batch_size": [*NOT_AN_INTEGER, None, 0],
     "epochs": [*NOT_AN_INTEGER, None, 0],
     "shuffle": NOT_A_BOOL,

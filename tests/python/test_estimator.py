@@ -33,10 +33,10 @@ DEFAULTS: dict[str, Any] = {
     "output_activation": None, "loss": "mse", "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
     "beta_2": 0.999, "epsilon": 1e-8, "momentum": 0.0, "weight_decay": None, "learning_rate_schedule": None,
     "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "code_l1": 0.0,
-    "code_topk": None, "tied_weights": False, "scaling": None, "batch_size": 256, "epochs": 100,
-    "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0, "restore_best": True,
-    "max_seconds": None, "max_memory": None, "device": "auto", "precision": "float32", "n_threads": None,
-    "random_state": None, "warm_start": False, "verbose": 0,
+    "code_topk": None, "tied_weights": False, "scaling": None, "missing": "error",
+    "batch_size": 256, "epochs": 100, "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0,
+    "restore_best": True, "max_seconds": None, "max_memory": None, "device": "auto", "precision": "float32",
+    "n_threads": None, "random_state": None, "warm_start": False, "verbose": 0,
 }
 
 

@@ -93,6 +93,11 @@ def default_output(loss: str) -> str:
     return "sigmoid" if LOSSES[loss].from_logits else "linear"
 
 
+def observed(target: Array) -> Array:
+    """How many features of each row are there, not NaN, at least 1 (n, 1)."""
+    return np.maximum(1, (~np.isnan(target)).sum(axis=1, keepdims=True))
+
+
 # ---- a dense layer ------------------------------------------------------------------------------------------------
 
 
@@ -239,8 +244,9 @@ class Network:
         return LOSSES[self.loss].value(self.zs[-1] if LOSSES[self.loss].from_logits else y, target)
 
     def row_errors(self, x: Array, target: Array | None = None) -> Array:
-        """e_i, the mean of a row's loss over its features (n,)."""
-        return self.element_losses(x, target).mean(axis=1)
+        """e_i, the mean of a row's loss over its observed features, whose target is not NaN (n,); 0 without any."""
+        losses = self.element_losses(x, target)
+        return np.where(np.isnan(losses), 0.0, losses).sum(axis=1) / observed(losses)[:, 0]
 
     def evaluate(self, x: Array, target: Array | None = None, sample_weight: Array | None = None) -> float:
         """sum(w_i e_i) / sum(w_i)."""
@@ -251,12 +257,13 @@ class Network:
         target = np.asarray(x if target is None else target, dtype=np.float64)
         w = np.ones(len(target)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         y = self.forward(x)
-        row = (w / w.sum() / target.shape[1])[:, None]
+        row = (w / w.sum())[:, None] / observed(target)
         loss = LOSSES[self.loss]
         if loss.from_logits:
             dz = row * loss.derivative(self.zs[-1], target)
         else:
             dz = row * loss.derivative(y, target) * ACTIVATIONS[self.activations[-1]].derivative(self.zs[-1])
+        dz = np.where(np.isnan(target), 0.0, dz)
         gradients = [np.zeros_like(parameter) for parameter in self.weights]
         for layer in reversed(range(len(self.activations))):
             weight, bias, transposed = self._places(layer)
@@ -348,21 +355,22 @@ class Trainer:
 
     def epoch(self, x: Array, batch_size: int, rate: float | Callable[[int], float],
               order: Sequence[int] | None = None, sample_weight: Array | None = None,
-              draw: Callable[[Sequence[int]], Array] | None = None) -> float:
+              target: Array | None = None, draw: Callable[[Sequence[int]], Array] | None = None) -> float:
         """One pass; `rate` may depend on the step, counted from 0 over all epochs. Returns the epoch's loss:
         the mean over its rows, each before the update of its batch; `penalty` then is that of what is added to it.
         draw(row numbers) gives the eps of which codes are drawn."""
         x = np.asarray(x, dtype=np.float64)
+        t = x if target is None else np.asarray(target, dtype=np.float64)
         w = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         rows = np.arange(len(x)) if order is None else np.asarray(order)
         total = penalty = 0.0
         for first in range(0, len(rows), batch_size):
             batch = rows[first : first + batch_size]
             self.network.eps = None if draw is None else draw(batch)
-            total += float(np.sum(w[batch] * self.network.row_errors(x[batch])))
+            total += float(np.sum(w[batch] * self.network.row_errors(x[batch], t[batch])))
             if self.network.code > 0:
                 penalty += float(np.sum(w[batch] * self.network.penalties(x.shape[1])))
-            gradients = clip(self.network.gradients(x[batch], sample_weight=w[batch]), self.rule.clip_norm)
+            gradients = clip(self.network.gradients(x[batch], t[batch], w[batch]), self.rule.clip_norm)
             now = rate(self.step) if callable(rate) else rate
             self.step += 1
             for param, gradient, m, v in zip(self.network.weights, gradients, self.m, self.v, strict=True):

@@ -22,6 +22,7 @@ enum class Optimizer : std::uint8_t { adam, adamw, sgd };
 enum class Schedule : std::uint8_t { constant, cosine, linear, exponential, plateau };
 enum class NoiseKind : std::uint8_t { gaussian, mask };
 enum class ScalingKind : std::uint8_t { standard, minmax };
+enum class Missing : std::uint8_t { error, mask };
 enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
 enum class PenaltyKind : std::uint8_t { code_l1, kl };
 enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector, variational_autoencoder };
@@ -86,6 +87,7 @@ struct Configuration {
     bool tied_weights = false;              // the decoder uses the encoder's weights transposed
 
     std::optional<ScalingKind> scaling;  // nullopt: none
+    Missing missing = Missing::error;    // mask: NaN is a value that was not observed
 
     std::int64_t batch_size = 256;
     std::int64_t epochs = 100;
