@@ -33,11 +33,7 @@ MatrixView fill_there(const Table& table, std::span<const std::int64_t> row_numb
     return rows;
 }
 
-MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                const std::string& name, std::int64_t first_row, std::vector<float>& to,
-                std::shared_ptr<void>& to_there) {
-    if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
-    MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Passage& passage,
+MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Passage& passage,
                     const std::string& name, std::int64_t first_row, std::vector<float>& to,
                     std::shared_ptr<void>& to_there) {
         if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
