@@ -34,62 +34,62 @@ MatrixView fill_there(const Table& table, std::span<const std::int64_t> row_numb
 }
 
 MatrixView fill(const Table& table, std::span<const std::int64_t> row_numbers, const Passage& passage,
-                    const std::string& name, std::int64_t first_row, std::vector<float>& to,
-                    std::shared_ptr<void>& to_there) {
-        if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
-        const std::int64_t rows = distinct_rows(table, row_numbers);
-        to.resize(static_cast<std::size_t>(rows * table.cols));
-        const MutableMatrixView view{to.data(), rows, table.cols, table.cols};
-        const Missing missing = passage.missing();
-        const auto at = row_numbers.empty() ? convert(table, 0, passage.scaling, view, missing)
-                                            : gather(table, row_numbers, passage.scaling, view, missing);
-        if (at) refuse_non_finite(table, *at, name, first_row);
-        return view;
-    }
+                const std::string& name, std::int64_t first_row, std::vector<float>& to,
+                std::shared_ptr<void>& to_there) {
+    if (table.memory == Memory::device) return fill_there(table, row_numbers, name, first_row, to_there);
+    const std::int64_t rows = distinct_rows(table, row_numbers);
+    to.resize(static_cast<std::size_t>(rows * table.cols));
+    const MutableMatrixView view{to.data(), rows, table.cols, table.cols};
+    const Missing missing = passage.missing();
+    const auto at = row_numbers.empty() ? convert(table, 0, passage.scaling, view, missing)
+                                        : gather(table, row_numbers, passage.scaling, view, missing);
+    if (at) refuse_non_finite(table, *at, name, first_row);
+    return view;
+}
 
-    // As many rows as were asked for, when one stands for all of them.
-    MatrixView repeated(MatrixView view, std::int64_t rows) {
-        return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0, view.memory};
-    }
+// As many rows as were asked for, when one stands for all of them.
+MatrixView repeated(MatrixView view, std::int64_t rows) {
+    return {view.data, rows, view.cols, view.rows == rows ? view.stride : 0, view.memory};
+}
 
-    // What a missing value of the column enters as, in the device's space.
-    float filling(const Passage& passage, std::size_t col) {
-        if (passage.means->empty()) return 0.0F;
-        const double mean = (*passage.means)[col];
-        if (passage.scaling == nullptr) return static_cast<float>(mean);
-        return static_cast<float>((mean - passage.scaling->shift[col]) / passage.scaling->scale[col]);
-    }
+// What a missing value of the column enters as, in the device's space.
+float filling(const Passage& passage, std::size_t col) {
+    if (passage.means->empty()) return 0.0F;
+    const double mean = (*passage.means)[col];
+    if (passage.scaling == nullptr) return static_cast<float>(mean);
+    return static_cast<float>((mean - passage.scaling->shift[col]) / passage.scaling->scale[col]);
+}
 
-    void fill_missing(const Passage& passage, MutableMatrixView inputs) {
-        std::vector<float> fillings;
-        for (std::size_t col = 0; col < static_cast<std::size_t>(inputs.cols); ++col) {
-            fillings.push_back(filling(passage, col));
-        }
-        for (std::int64_t r = 0; r < inputs.rows; ++r) {
-            float* const row = inputs.row(r);
-            for (std::size_t col = 0; col < fillings.size(); ++col) {
-                row[col] = std::isnan(row[col]) ? fillings[col] : row[col];
-            }
-        }
+void fill_missing(const Passage& passage, MutableMatrixView inputs) {
+    std::vector<float> fillings;
+    for (std::size_t col = 0; col < static_cast<std::size_t>(inputs.cols); ++col) {
+        fillings.push_back(filling(passage, col));
     }
-
-    // Rows without an observed target lose their weight.
-    void weigh(RowSource & source, std::vector<float> & weights) {
-        for (std::int64_t r = 0; r < source.rows(); ++r) {
-            if (any_observed(*source.targets, r)) continue;
-            if (weights.empty() || source.weights != weights.data()) {
-                weights.assign(static_cast<std::size_t>(source.rows()), 1.0F);
-                if (source.weights != nullptr) std::copy_n(source.weights, weights.size(), weights.begin());
-                source.weights = weights.data();
-            }
-            weights[static_cast<std::size_t>(r)] = 0.0F;
+    for (std::int64_t r = 0; r < inputs.rows; ++r) {
+        float* const row = inputs.row(r);
+        for (std::size_t col = 0; col < fillings.size(); ++col) {
+            row[col] = std::isnan(row[col]) ? fillings[col] : row[col];
         }
     }
+}
 
-    [[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
-        throw Error(ErrorKind::value, name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) +
-                                          "] is " + table.text(at) + "; loss=\"bce\" needs values in [0, 1]");
+// Rows without an observed target lose their weight.
+void weigh(RowSource& source, std::vector<float>& weights) {
+    for (std::int64_t r = 0; r < source.rows(); ++r) {
+        if (any_observed(*source.targets, r)) continue;
+        if (weights.empty() || source.weights != weights.data()) {
+            weights.assign(static_cast<std::size_t>(source.rows()), 1.0F);
+            if (source.weights != nullptr) std::copy_n(source.weights, weights.size(), weights.begin());
+            source.weights = weights.data();
+        }
+        weights[static_cast<std::size_t>(r)] = 0.0F;
     }
+}
+
+[[noreturn]] void refuse_target(const Table& table, Position at, const std::string& name, std::int64_t first_row) {
+    throw Error(ErrorKind::value, name + "[" + std::to_string(first_row + at.row) + ", " + std::to_string(at.col) +
+                                      "] is " + table.text(at) + "; loss=\"bce\" needs values in [0, 1]");
+}
 
 }  // namespace
 
