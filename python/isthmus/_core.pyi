@@ -92,7 +92,7 @@ class Model:
         """
         Codes drawn from N(0, 1).
         """
-    def encode(self, rows: numpy.ndarray, out: numpy.typing.NDArray[numpy.float32]) -> None:
+    def encode(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         """
@@ -100,7 +100,7 @@ class Model:
         """
     def evaluate(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | None, validation_targets: numpy.ndarray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
+    def fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | None, validation_targets: numpy.ndarray | DeviceArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
         """
         resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
         """
@@ -114,7 +114,7 @@ class Model:
         """
     def p_values(self, rows: numpy.ndarray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def partial_fit(self, inputs: numpy.ndarray, weights: numpy.typing.NDArray[numpy.float32] | None, max_memory: int) -> None:
+    def partial_fit(self, inputs: numpy.ndarray | DeviceArray, weights: numpy.typing.NDArray[numpy.float32] | None, max_memory: int) -> None:
         ...
     def reconstruct(self, rows: numpy.ndarray | DeviceArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
