@@ -73,6 +73,7 @@ const std::vector<double>& series_of(const History& history, std::int32_t series
         case ISTHMUS_HISTORY_VAL_LOSS: return history.val_loss;
         case ISTHMUS_HISTORY_LEARNING_RATE: return history.learning_rate;
         case ISTHMUS_HISTORY_SECONDS: return history.seconds;
+        case ISTHMUS_HISTORY_PENALTY: return history.penalty;
         default: throw Error(ErrorKind::value, "series must be an isthmus_series; got " + std::to_string(series));
     }
 }

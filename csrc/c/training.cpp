@@ -62,14 +62,15 @@ FitEnd fit(SharedModel& model, const isthmus_rows* x, const isthmus_fit_options&
         throw Error(ErrorKind::value, "max_seconds must be above 0, or 0 for none");
     }
     if (options.max_seconds != 0.0) hooks.max_seconds = options.max_seconds;
+    if (options.max_memory < 0) throw Error(ErrorKind::value, "max_memory must be above 0, or 0 for none");
     if (options.checkpoint_every < 0) throw Error(ErrorKind::value, "checkpoint_every must be at least 1, or 0 for 1");
     Checkpointing checkpoints;
     if (options.checkpoint != nullptr) checkpoints.folder = options.checkpoint;
     checkpoints.every = std::max<std::int64_t>(1, options.checkpoint_every);
     return model.write([&](Autoencoder& core) {
         const Samples* const held_out = validation ? &*validation : nullptr;
-        if (options.resume == 0) return core.fit(training, held_out, hooks, checkpoints);
-        return core.resume(core.configuration(), training, held_out, hooks, checkpoints);
+        if (options.resume == 0) return core.fit(training, held_out, hooks, checkpoints, options.max_memory);
+        return core.resume(core.configuration(), training, held_out, hooks, checkpoints, options.max_memory);
     });
 }
 

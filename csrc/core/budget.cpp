@@ -39,19 +39,31 @@ double further_copies(const Configuration& configuration, const FitSize& size) {
     return best + (split ? 1.0 : 0.0) + checkpoint;
 }
 
+// A tied layer has panels of its own on the CPU.
+double flat_bytes(Widths widths) {
+    widths.tied = false;
+    return kFloat * static_cast<double>(parameter_layout(widths).flat_size);
+}
+
+// Floats of a row for what is done to the code: log variances and their gradients; the gradient by what the decoder
+// sees; which units are kept, or what was drawn and of what.
+double code_floats(const Widths& widths, const Configuration& configuration) {
+    const auto code = static_cast<double>(widths.layers[widths.code]);
+    const bool changed = widths.code_parts > 1 || configuration.code_topk || configuration.code_l1 > 0.0;
+    return 2.0 * static_cast<double>(widths.code_parts - 1) * code + (changed ? 3.0 * (code + kPadding) : 0.0);
+}
+
 }  // namespace
 
 MemoryNeed memory_need(const Widths& widths, const Configuration& configuration, const FitSize& size) {
     const auto n = static_cast<double>(size.rows);
-    const double flat = kFloat * static_cast<double>(parameter_layout(widths).flat_size);
     MemoryNeed need;
-    need.parameters = (kTrainingCopies + further_copies(configuration, size)) * flat;
+    need.parameters = (kTrainingCopies + further_copies(configuration, size)) * flat_bytes(widths);
 
     const auto batch = static_cast<double>(std::min({configuration.batch_size, size.rows, kMostRows}));
     double floats = -static_cast<double>(widths.layers.front()) - kPadding;  // the input has no gradient
     for (const std::int64_t width : widths.layers) floats += 2.0 * (static_cast<double>(width) + kPadding);
-    // Means and log variances, where the code is drawn from them.
-    floats += 2.0 * static_cast<double>((widths.code_parts - 1) * widths.layers[widths.code]);
+    floats += code_floats(widths, configuration);
     const int threads = size.n_threads > 0 ? size.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     need.batch = kFloat * batch * (floats + kPackedFloats * threads);
 

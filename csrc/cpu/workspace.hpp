@@ -47,7 +47,7 @@ struct Workspace {
           inputs(static_cast<std::size_t>(rows)),
           targets(static_cast<std::size_t>(rows)),
           y(network.layers().size()),
-          input(network.layers().size()),
+          layer_inputs(network.layers().size()),
           dz(network.layers().size()),
           y_pairs(network.layers().size()),
           dz_pairs(network.layers().size()),
@@ -67,9 +67,8 @@ struct Workspace {
     std::vector<float> scales;
     std::vector<const float*> inputs;
     std::vector<const float*> targets;
-    std::vector<float*> y;  // output of each layer
-    std::vector<const float*>
-        input;  // of each layer: x, what the layer below gives, or the code that was drawn from it
+    std::vector<float*> y;                   // output of each layer
+    std::vector<const float*> layer_inputs;  // x, what the layer below gives, or the code that was drawn from that
     // Of the code, where the network does something to it: what was drawn and of which eps; the gradient by what the
     // decoder sees, and which units are kept; each row's penalty.
     float* drawn = nullptr;
@@ -133,8 +132,8 @@ private:
                 if (layer.input_gradient) dz_pairs[i] = take_pairs(layer.out);
             }
         }
-        for (std::size_t i = 0; i < input.size(); ++i) input[i] = i == 0 ? x : y[i - 1];
-        if (drawn != nullptr) input[network.code()->layer + 1] = drawn;
+        for (std::size_t i = 0; i < layer_inputs.size(); ++i) layer_inputs[i] = i == 0 ? x : y[i - 1];
+        if (drawn != nullptr) layer_inputs[network.code()->layer + 1] = drawn;
         for (Scratch& thread : scratch) {
             if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(network, rows));
             if (panels) thread.panel = take(packed_panel_size(network, rows));

@@ -72,7 +72,7 @@ class Model:
         """
         The newest checkpoint of a folder, or a file, to resume from; path and reason of each skipped.
         """
-    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, max_memory: int) -> None:
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, max_memory: int, on: str = '') -> None:
         ...
     def anomaly_scores(self, rows: numpy.ndarray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _coercion
+from isthmus import _coercion, _core
 from isthmus._autoencoder import Autoencoder
 from isthmus._device import checked_seed
 
@@ -123,6 +123,8 @@ class VariationalAutoencoder(Autoencoder):
             return super().encode(X)
         core, seed = self._ready(), checked_seed(random_state)
         array = self._rows(X, core)
+        if isinstance(array, _core.DeviceArray):  # what is asked for is drawn on the host
+            array = array.to_host()
         codes = np.empty((len(array), core.code_size), np.float32)
         for where, rows in _coercion.blocks(array):
             core.draw_codes(rows, seed, where.start or 0, codes[where])
@@ -157,4 +159,5 @@ class VariationalAutoencoder(Autoencoder):
         core, seed = self._ready(), checked_seed(random_state)
         codes = np.empty((index(n), core.code_size), np.float32)
         core.draw_prior(seed, codes)
-        return self.decode(codes)
+        rows: Float32 = self.decode(codes)
+        return rows

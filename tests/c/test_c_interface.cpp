@@ -158,7 +158,7 @@ TEST(training_is_told_and_stopped) {
     CHECK(isthmus_get_history(made.model, ISTHMUS_HISTORY_VAL_LOSS, values, 2, &count) == ISTHMUS_VALUE);
     CHECK(isthmus_get_history(made.model, ISTHMUS_HISTORY_VAL_LOSS, values, 3, &count) == ISTHMUS_OK);
     CHECK(values[2] == seen.epochs[2].val_loss && values[2] > 0.0);
-    CHECK(isthmus_get_history(made.model, 7, values, 3, &count) == ISTHMUS_VALUE);
+    CHECK(isthmus_get_history(made.model, 5, values, 3, &count) == ISTHMUS_VALUE);
 
     seen.stop_after = 4;
     CHECK(isthmus_fit(made.model, &rows, &options, &end) == ISTHMUS_OK);
@@ -417,6 +417,9 @@ TEST(a_fit_that_is_stopped_is_resumed_from_its_checkpoint) {
     options.max_seconds = 1e-9;
     CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_OK && end == ISTHMUS_OUT_OF_TIME);
     options.max_seconds = 0.0;
+    options.max_memory = 1000;
+    CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_MEMORY);
+    options.max_memory = 0;
     options.checkpoint_every = -1;
     CHECK(isthmus_fit(whole.model, &rows, &options, &end) == ISTHMUS_VALUE);
 }

@@ -65,6 +65,10 @@ const Case kCases[] = {
     {"clipped", 16, R"({"encoder_layers": [6], "loss": "bce", "scaling": "minmax", "random_state": 1, "epochs": 1})",
      true},
     {"detector", 24, R"({"kind": "anomaly_detector", "random_state": 1, "epochs": 2})", true},
+    {"top k", 20,
+     R"({"encoder_layers": [12, 6], "code_topk": 2, "tied_weights": true, "random_state": 1, "epochs": 1})", true},
+    {"variational", 20,
+     R"({"kind": "variational_autoencoder", "encoder_layers": [12, 5], "random_state": 1, "epochs": 1})", true},
     {"wide", 784, R"({"encoder_layers": [512, 256, 64], "random_state": 1})", false},
 };
 

@@ -83,6 +83,21 @@ TEST(needs_follow_from_sizes) {
     CHECK(std::isfinite(need_of(absurd, size_of(std::int64_t{1} << 62), std::int64_t{1} << 30).total()));
 }
 
+TEST(tied_sparse_and_drawn_codes_need_more) {
+    const MemoryNeed plain = need_of(wide(), size_of(1000));
+    Configuration tied = wide();
+    tied.tied_weights = true;  // as many panels on the device, and a whole gradient
+    CHECK(10.0 * need_of(tied, size_of(1000)).parameters == 11.0 * plain.parameters);
+    Configuration sparse = wide();
+    sparse.code_topk = 3;
+    const double batch = 4.0 * 256.0;
+    CHECK(need_of(sparse, size_of(1000)).batch == plain.batch + batch * 3.0 * (10.0 + 32.0));
+    Configuration drawn = wide();
+    drawn.kind = ModelKind::variational_autoencoder;
+    CHECK(need_of(drawn, size_of(1000)).batch == plain.batch + batch * (3.0 * (10.0 + 32.0) + 2.0 * 10.0));
+    CHECK(need_of(drawn, size_of(1000)).parameters > plain.parameters);
+}
+
 TEST(what_is_too_much_is_refused_with_the_bytes) {
     const Widths widths = resolve_widths(wide(), 100);
     CHECK(refusal([&] { check_memory(widths, 0); }) == "taken");

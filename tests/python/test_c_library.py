@@ -22,7 +22,8 @@ import isthmus
 import numpy as np
 import pytest
 from checks import run_python
-from isthmus import AnomalyDetector, Autoencoder, _core, _embedding
+from isthmus import AnomalyDetector, Autoencoder, VariationalAutoencoder, _core, _embedding
+from isthmus._autoencoder import _NOT_STORED
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +136,7 @@ def x() -> NDArray[np.float32]:
 @pytest.mark.parametrize("parameters", [
     {"encoder_layers": [9, 4], "epochs": 3, "random_state": 5},
     {"encoder_layers": [9, 4], "epochs": 3, "random_state": 5, "scaling": "minmax", "loss": "bce"},
+    {"encoder_layers": [9, 4], "epochs": 2, "random_state": 5, "code_topk": 2, "tied_weights": True},
     {"encoder_layers": [6], "epochs": 2, "random_state": 5, "input_noise": 0.1, "patience": 1, "optimizer": "adamw",
      "validation_fraction": 0.2},
 ])
@@ -200,14 +202,14 @@ def defaults(estimator: type[Autoencoder]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature.items() if name != "self"}
 
 
-@pytest.mark.parametrize("estimator", [Autoencoder, AnomalyDetector])
+@pytest.mark.parametrize("estimator", [Autoencoder, AnomalyDetector, VariationalAutoencoder])
 def test_defaults_are_those_of_python(library: Library, estimator: type[Autoencoder]) -> None:
     """The constructor's signature states what the core has, which is also what C has."""
     kind = {"kind": estimator._kind}
     whole = json.loads(library.text("check_parameters", json.dumps(kind).encode()))
     assert whole == {k: list(v) if isinstance(v, tuple) else v for k, v in _core.check_parameters(kind).items()}
     for name, value in defaults(estimator).items():
-        if name in ("device", "n_threads"):
+        if name in _NOT_STORED:
             continue
         assert whole[name] == ("constant" if name == "learning_rate_schedule" else value), name
 

@@ -241,6 +241,7 @@ struct FitOptions {
     std::function<bool(const Epoch&)> on_epoch_end = nullptr;
     std::function<bool()> should_stop = nullptr;
     double max_seconds = 0.0;     // 0: no limit
+    std::int64_t max_memory = 0;  // bytes; 0: no limit
     std::string checkpoint = {};  // a folder for checkpoints; empty: none
     std::int64_t checkpoint_every = 1;
     bool resume = false;  // goes on with the fit that load_checkpoint's model is in
@@ -350,6 +351,7 @@ public:
         if (options.should_stop) given.should_stop = &Callbacks::should_stop;
         given.user = &callbacks;
         given.max_seconds = options.max_seconds;
+        given.max_memory = options.max_memory;
         given.checkpoint = options.checkpoint.empty() ? nullptr : options.checkpoint.c_str();
         given.checkpoint_every = options.checkpoint_every;
         given.resume = options.resume ? 1 : 0;

@@ -101,7 +101,8 @@ typedef struct isthmus_placement {
 } isthmus_placement;
 
 /* A model for rows of n_features numbers, with initial weights. `parameters` is a JSON object of the parameters of
-   Python's constructors but device and n_threads, and of "kind", "autoencoder" or "anomaly_detector":
+   Python's constructors but device, n_threads, max_seconds and max_memory, and of "kind", "autoencoder",
+   "anomaly_detector" or "variational_autoencoder" (whose code is the mean):
 
        {"encoder_layers": [128, 32], "loss": "bce", "epochs": 50, "random_state": 0}
 
@@ -141,7 +142,8 @@ typedef enum isthmus_series {
     ISTHMUS_HISTORY_LOSS = 0,
     ISTHMUS_HISTORY_VAL_LOSS = 1, /* empty without validation */
     ISTHMUS_HISTORY_LEARNING_RATE = 2,
-    ISTHMUS_HISTORY_SECONDS = 3
+    ISTHMUS_HISTORY_SECONDS = 3,
+    ISTHMUS_HISTORY_PENALTY = 4 /* of code_l1, or the divergence of a variational autoencoder; empty without */
 } isthmus_series;
 
 /* One number an epoch; `series` is an isthmus_series. *count says how many there are; `values`, which has room for
@@ -194,6 +196,7 @@ typedef struct isthmus_fit_options {
     int (*should_stop)(void* user);
     void* user;
     double max_seconds;       /* after which it ends, trained; 0: never */
+    int64_t max_memory;       /* bytes that training may take; ISTHMUS_MEMORY when it needs more; 0: no limit */
     const char* checkpoint;   /* a folder for checkpoints, as in Python's fit; NULL: none */
     int64_t checkpoint_every; /* epochs; 0: 1 */
     int32_t resume;           /* other than 0: goes on with the fit that isthmus_load_checkpoint's model is in */
