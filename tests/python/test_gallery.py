@@ -17,7 +17,7 @@ from checks import package
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {path.stem: path for path in sorted((ROOT / "examples" / "gallery").glob("[!_]*.py"))}
-SMALL = {"denoising": ["--rows", "4000", "--epochs", "15"]}
+SMALL = {"denoising": ["--rows", "4000", "--epochs", "15"], "generating": ["--rows", "4000"]}
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +84,12 @@ def test_pipeline(tmp_path: Path) -> None:
     printed = run("pipeline", tmp_path)
     columns, code = (number(rf"from the \d+ {what} ([\d.]+)", printed) for what in ("columns", "numbers of the code"))
     assert code > columns - 0.03 and code > 0.75
+
+
+@pytest.mark.parametrize("data", [None, "/nonexistent"], ids=["data", "digits alone"])
+def test_generating(tmp_path: Path, data: str | None) -> None:
+    """Samples are, by ratio, nearer to test images than to what has lost their order."""
+    printed = run("generating", tmp_path, data)
+    samples, real, noise = (number(rf"{what}: ([\d.]+) away", printed) for what in
+                            ("samples", "test images", "their pixels in disorder"))
+    assert noise > 3 * real and samples**2 < real * noise
