@@ -17,7 +17,11 @@ from checks import package
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {path.stem: path for path in sorted((ROOT / "examples" / "gallery").glob("[!_]*.py"))}
-SMALL = {"denoising": ["--rows", "4000", "--epochs", "15"], "generating": ["--rows", "4000"]}
+SMALL = {
+    "denoising": ["--rows", "4000", "--epochs", "15"],
+    "generating": ["--rows", "4000"],
+    "imputing": ["--rows", "4000"],
+}
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +97,10 @@ def test_generating(tmp_path: Path, data: str | None) -> None:
     samples, real, noise = (number(rf"{what}: ([\d.]+) away", printed) for what in
                             ("samples", "test images", "their pixels in disorder"))
     assert noise > 3 * real and samples**2 < real * noise
+
+
+@pytest.mark.parametrize("data", [None, "/nonexistent"], ids=["data", "digits alone"])
+def test_imputing(tmp_path: Path, data: str | None) -> None:
+    printed = run("imputing", tmp_path, data)
+    ours, means = (number(rf"{what}: root mean square error ([\d.]+)", printed) for what in ("imputed", "column means"))
+    assert ours < 0.85 * means
