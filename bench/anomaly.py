@@ -92,11 +92,13 @@ def pca_error(train: F64, test: F64, seed: int) -> F64:
 
 
 def plain_error(train: F64, test: F64, seed: int) -> F64:
-    return Autoencoder(random_state=seed, n_threads=1).fit(train).reconstruction_error(test)
+    errors: F64 = Autoencoder(random_state=seed, n_threads=1).fit(train).reconstruction_error(test)
+    return errors
 
 
 def anomaly_detector(train: F64, test: F64, seed: int) -> F64:
-    return -AnomalyDetector(random_state=seed, n_threads=1).fit(train).score_samples(test)
+    scores: F64 = AnomalyDetector(random_state=seed, n_threads=1).fit(train).score_samples(test)
+    return -scores
 
 
 def pyod_autoencoder(train: F64, test: F64, seed: int) -> F64:
