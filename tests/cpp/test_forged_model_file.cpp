@@ -159,7 +159,7 @@ TEST(forged_descriptions_are_refused) {
         {R"(\"batch_size\":256,)", R"(\"batch_size\":256,\"batch_size\":256,)", "duplicate key \"batch_size\""},
         {R"(\"learning_rate\":0.001)", R"(\"learning_rate\":1e-3)", "not written as isthmus writes it"},
         {R"(\"kind\":\"autoencoder\")", R"(\"kind\":\"os.system\")",
-         "kind must be one of \"autoencoder\", \"anomaly_detector\"; got \"os.system\""},
+         "kind must be one of \"autoencoder\", \"anomaly_detector\", \"variational_autoencoder\"; got \"os.system\""},
         {R"({\"kind\":)", R"([{\"kind\":)", "JSON, offset"},
         {R"(\"configuration\":)", R"(\"Configuration\":)", "configuration is missing"},
         {R"(\"n_features\":3)", R"(\"n_features\":0)", "n_features must be an integer of at least 1; got 0"},
