@@ -148,12 +148,13 @@ def address(run: Run) -> None:
     """AddressSanitizer with UndefinedBehaviorSanitizer: the C++ tests; in the long form all of them, and pytest."""
     options = ["-DISTHMUS_SANITIZE=address,undefined"] + ([] if run.long else ["-DISTHMUS_BASELINE_ONLY=ON"])
     strict = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1", "UBSAN_OPTIONS": "halt_on_error=1"}
-    targets = ["all"] if run.long else [f"test_{name}" for name in [*FILE_TESTS, "team"]] + ["replay_json",
-                                                                                           "replay_model_file"]
+    # Every value of every byte of a header takes minutes under the sanitizer: in the long form.
+    short = [name for name in FILE_TESTS if name != "forged_model_file"] + ["team"]
+    targets = ["all"] if run.long else [f"test_{name}" for name in short] + ["replay_json", "replay_model_file"]
     folder = run.cmake("asan", targets, *options)
     run.replay(folder)
     if not run.long:
-        return run.cpp(folder, [*FILE_TESTS, "team"], **strict)
+        return run.cpp(folder, short, **strict)
     output = run.call(["ctest", "--test-dir", str(folder), "--output-on-failure"], **strict)
     run.count("C++ test programs", int(re.findall(r"tests passed.*out of (\d+)", output)[-1]))
     return python_under_address_sanitizer(run)
