@@ -34,8 +34,6 @@ public:
 
     std::int64_t rows() const { return samples_.rows(); }
     std::string name() const { return names_.inputs; }  // what the caller calls them
-    float weight(std::int64_t row) const { return samples_.weights ? samples_.weights[row] : 1.0F; }
-    bool has_weights() const { return samples_.weights != nullptr; }
     // Of the copy that was made, or of a stretch.
     double copied_bytes() const;
 
