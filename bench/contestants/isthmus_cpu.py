@@ -82,7 +82,8 @@ class Reconstructor:
         return True
 
     def reconstruct(self, x: F32) -> F32:
-        return self.model.reconstruct(x)
+        y: F32 = self.model.reconstruct(x)
+        return y
 
     @staticmethod
     def versions() -> dict[str, str]:

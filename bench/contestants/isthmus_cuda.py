@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cases import Case
 from isthmus import _core
 
@@ -29,7 +31,7 @@ class Contestant(isthmus_cpu.Contestant):
 
     def __init__(self, case: Case, n_threads: int) -> None:
         super().__init__(case, n_threads)
-        self.rows = _core.place(self.data, self.device)
+        self.rows: Any = _core.place(self.data, self.device)  # speaks DLPack
 
     def train(self) -> None:
         self.model.fit(self.rows)

@@ -13,10 +13,10 @@
 #include <utility>
 
 #include "bindings/device_import.hpp"
-#include "bindings/devices.hpp"
 #include "bindings/dlpack.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
@@ -15,6 +14,7 @@
 #include "device/cuda_driver.hpp"
 #include "device/cuda_library.hpp"
 #include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace py = pybind11;
 

@@ -10,7 +10,6 @@
 #include <string_view>
 #include <utility>
 
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/operands.hpp"
@@ -18,6 +17,7 @@
 #include "core/configuration.hpp"
 #include "device/contract.hpp"
 #include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {

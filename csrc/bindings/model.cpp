@@ -15,18 +15,20 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/shared_model.hpp"
 #include "bindings/stop.hpp"
 #include "bindings/topics.hpp"
 #include "core/autoencoder.hpp"
+#include "core/budget.hpp"
 #include "core/checkpoints.hpp"
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
 #include "core/file.hpp"
 #include "core/model_file.hpp"
+#include "math/names.hpp"
+#include "serving/devices.hpp"
 
 namespace isthmus::bindings {
 namespace {
@@ -51,10 +53,11 @@ ModelPointer from_stored(StoredModel stored, const Placement& placement) {
 }
 
 ModelPointer create(const Parameters& parameters, std::int64_t n_features, std::uint64_t seed,
-                    const std::string& device, int n_threads, const std::string& on) {
+                    const std::string& device, int n_threads, std::int64_t max_memory, const std::string& on) {
     Configuration configuration = parse_configuration(to_json(parameters));
     const CompileOptions options = compile_options(configuration, n_threads);
     const InCore in_core;
+    check_memory(resolve_widths(configuration, n_features), max_memory);
     return std::make_unique<SharedModel>(Placement(device, n_threads, on), options, std::move(configuration),
                                          n_features, seed);
 }
@@ -75,6 +78,7 @@ Parameters to_python(const EpochInfo& info) {
     result["val_loss"] = info.val_loss;
     result["learning_rate"] = info.learning_rate;
     result["seconds"] = info.seconds;
+    if (info.penalty) result[py::str(std::string(math::name(info.penalty->first)))] = info.penalty->second;
     return result;
 }
 
@@ -96,7 +100,7 @@ void train(SharedModel& model, Train&& body) {
 void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, const OptionalRows& validation,
          const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end,
          const std::optional<py::bytes>& checkpoint, std::int64_t checkpoint_every,
-         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds,
+         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds, std::int64_t max_memory,
          const std::optional<Parameters>& resumed_with) {
     const Samples training = samples(model, inputs, weights);
     std::optional<Samples> held_out;
@@ -123,39 +127,33 @@ void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weight
             [&] { on_checkpoint_failure(py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(why.c_str()))); });
     };
     if (!resumed_with) {
-        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing); });
+        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing, max_memory); });
         return;
     }
     const Configuration configuration = parse_configuration(to_json(*resumed_with));
-    train(model, [&](Autoencoder& core) { core.resume(configuration, training, validated, hooks, checkpointing); });
+    train(model, [&](Autoencoder& core) {
+        core.resume(configuration, training, validated, hooks, checkpointing, max_memory);
+    });
 }
 
-void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights) {
+void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, std::int64_t max_memory) {
     const Samples training = samples(model, inputs, weights);
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
-    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks); });
+    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks, max_memory); });
 }
 
 Columns history(const SharedModel& model) {
-    const History past = model.read([](const Autoencoder& core) { return core.state().history; });
+    const auto [past, penalty] =
+        model.read([](const Autoencoder& core) { return std::pair(core.state().history, core.program().penalty); });
     Columns result;
     result["loss"] = past.loss;
     result["val_loss"] = past.val_loss;
     result["learning_rate"] = past.learning_rate;
     result["seconds"] = past.seconds;
+    if (penalty) result[py::str(std::string(math::name(penalty->kind)))] = past.penalty;
     return result;
-}
-
-// Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
-std::optional<double> training_loss(const SharedModel& model) {
-    return model.read([](const Autoencoder& core) -> std::optional<double> {
-        const TrainingState& state = core.state();
-        if (!state.history.loss.empty()) return state.history.loss.back();
-        if (state.weight_sum > 0.0) return state.loss_sum / state.weight_sum;
-        return std::nullopt;
-    });
 }
 
 // ---- parameters as a list of arrays: weights (out, in), biases (out) ----------------------------------------------
@@ -229,6 +227,18 @@ auto runner(void (Autoencoder::*run)(const Table&, MutableMatrixView) const, con
         if (result.rows != in.rows) throw Error(ErrorKind::value, "out has the wrong number of rows");
         model.read([&](const Autoencoder& core) { (core.*run)(in, result); });
     };
+}
+
+void draw_codes(const SharedModel& model, const RowArray& rows, std::uint64_t seed, std::int64_t first_row,
+                FloatArray out) {
+    const Table in = table(rows, model.device_name(), "X");
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(in, seed, first_row, result); });
+}
+
+void draw_prior(const SharedModel& model, std::uint64_t seed, FloatArray out) {
+    const MutableMatrixView result = mutable_matrix(out);
+    model.read([&](const Autoencoder& core) { core.draw_codes(seed, result); });
 }
 
 // A whole call for an array that needs no conversion: what it takes to allocate the result and run. None for anything
@@ -340,7 +350,7 @@ std::pair<ModelPointer, std::vector<std::pair<py::bytes, py::bytes>>> load_check
     FoundCheckpoint found;
     ModelPointer model;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         found = newest_checkpoint(name);
         model = from_stored(std::move(found.model), Placement(device, n_threads));
     }
@@ -377,13 +387,14 @@ void register_model(py::module_& m) {
         "Does the core convert an array of this number type itself?");
     m.def(
         "find_non_finite",
-        [](const py::array& rows) {
+        [](const py::array& rows, bool nan_is_missing) {
             const Table view = table(rows);
             const InCore in_core;
-            const auto at = find_non_finite(view);
+            const auto at = find_non_finite(view, nan_is_missing ? Missing::mask : Missing::error);
             return at ? std::optional(std::pair(at->row, at->col)) : std::nullopt;
         },
-        py::arg("rows").noconvert(), "Row and column of the first NaN or infinity in row order, or None.");
+        py::arg("rows").noconvert(), py::arg("nan_is_missing"),
+        "Row and column of the first infinity or, unless that is a missing value, NaN in row order, or None.");
     m.def(
         "check_parameters",
         [](const Parameters& parameters) {
@@ -394,7 +405,8 @@ void register_model(py::module_& m) {
 
     py::class_<SharedModel> model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),
-              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("on") = "");
+              py::arg("device"), py::arg("n_threads").noconvert(), py::arg("max_memory").noconvert(),
+              py::arg("on") = "");
     model.def_static("load", &load, py::arg("path"), py::arg("device"), py::arg("n_threads").noconvert());
     model.def_static("load_checkpoint", &load_checkpoint, py::arg("path"), py::arg("device"),
                      py::arg("n_threads").noconvert(),
@@ -418,9 +430,12 @@ void register_model(py::module_& m) {
     model.def_property_readonly("device", &SharedModel::device_name);
     model.def_property_readonly("n_features", reader([](const Autoencoder& core) { return core.n_features(); }));
     model.def_property_readonly("code_size", reader([](const Autoencoder& core) { return core.code_size(); }));
+    model.def_property_readonly(
+        "masks_missing", reader([](const Autoencoder& core) { return core.configuration().missing == Missing::mask; }),
+        "Is NaN a missing value to this model?");
     model.def_property_readonly("epoch", reader([](const Autoencoder& core) { return core.state().epoch; }));
     model.def_property_readonly("step", reader([](const Autoencoder& core) { return core.state().step; }));
-    model.def_property_readonly("loss", &training_loss);
+    model.def_property_readonly("loss", reader([](const Autoencoder& core) { return core.state().loss(); }));
     model.def_property_readonly("offset", reader([](const Autoencoder& core) -> std::optional<double> {
                                     const std::vector<double>& offset = core.calibration().offset;
                                     return offset.empty() ? std::nullopt : std::optional(offset.front());
@@ -451,9 +466,10 @@ void register_model(py::module_& m) {
     model.def("fit", &fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
               py::arg("validation").noconvert(), py::arg("validation_targets").noconvert(), py::arg("on_epoch_end"),
               py::arg("checkpoint"), py::arg("checkpoint_every").noconvert(), py::arg("on_checkpoint_failure"),
-              py::arg("max_seconds"), py::arg("resumed_with"),
+              py::arg("max_seconds"), py::arg("max_memory").noconvert(), py::arg("resumed_with"),
               "resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.");
-    model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert());
+    model.def("partial_fit", &partial_fit, py::arg("inputs").noconvert(), py::arg("weights").noconvert(),
+              py::arg("max_memory").noconvert());
 
     model.def_property_readonly("shapes", [](const SharedModel& self) { return parameter_shapes(program(self)); });
     model.def("get_weights", [](const SharedModel& self) {
@@ -466,6 +482,11 @@ void register_model(py::module_& m) {
 
     model.def("encode", runner(&Autoencoder::encode), py::arg("rows").noconvert(), py::arg("out").noconvert());
     model.def("decode", runner(&Autoencoder::decode, "Z"), py::arg("rows").noconvert(), py::arg("out").noconvert());
+    model.def("draw_codes", &draw_codes, py::arg("rows").noconvert(), py::arg("seed").noconvert(),
+              py::arg("first_row").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.");
+    model.def("draw_prior", &draw_prior, py::arg("seed").noconvert(), py::arg("out").noconvert(),
+              "Codes drawn from N(0, 1).");
     model.def("reconstruct", runner(&Autoencoder::reconstruct), py::arg("rows").noconvert(),
               py::arg("out").noconvert());
     model.def("encode_quickly", quick_runner(&Autoencoder::encode, &Autoencoder::n_features, &Autoencoder::code_size),

@@ -1,126 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-// A core model that several Python threads may hold: many readers or one writer. Every call runs without the GIL, and
-// the lock is only ever waited for without the GIL, so that of two threads each never holds what the other waits for.
+// A core model that several Python threads may hold. Every call runs without the GIL, and the model's lock is only ever
+// waited for without the GIL, so that of two threads each never holds what the other waits for.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
-#include <atomic>
-#include <mutex>
-#include <shared_mutex>
-#include <string>
-#include <thread>
 #include <utility>
 
-#include "bindings/devices.hpp"
 #include "bindings/in_core.hpp"
-#include "core/autoencoder.hpp"
-#include "cpu/cpu.hpp"
-#include "device/cuda_library.hpp"
-#include "isthmus/types.hpp"
+#include "serving/shared_model.hpp"
 
 namespace isthmus::bindings {
 
-class SharedModel {
+class SharedModel : public isthmus::SharedModel {
 public:
-    // `arguments` are those of a constructor of Autoencoder, without device and options.
-    template <class... Arguments>
-    SharedModel(const Placement& placement, const CompileOptions& options, Arguments&&... arguments)
-        : core_(std::forward<Arguments>(arguments)..., placement.device, options),
-          placement_(placement),
-          on_cpu_(&placement.device == &cpu::device()),
-          device_name_(placement.device.name()) {}
+    using isthmus::SharedModel::SharedModel;
 
-    int n_threads() const { return placement_.n_threads; }
-    const std::string& device_name() const { return device_name_; }
-
-    // Is this where the model would be put, were it asked for now? `device` as it was asked for, or as it is called.
-    template <class Equals>
-    bool serves(const Equals& equals) const {
-        return equals(placement_.asked) || equals(device_name_);
-    }
-
-    // For what never changes: the network's widths. Needs no lock.
-    const Autoencoder& constants() const { return core_; }
-
-    // While the model is trained, a reader waits for the end of the epoch.
     template <class Body>
     auto read(Body&& body) const {
         const InCore in_core;
-        check_use();
-        const std::shared_lock lock(mutex_);
-        return body(core_);
+        return isthmus::SharedModel::read(std::forward<Body>(body));
     }
 
     template <class Body>
     auto write(Body&& body) {
         const InCore in_core;
-        check_use();
-        const Exclusive exclusive(*this);
-        return body(core_);
+        return isthmus::SharedModel::write(std::forward<Body>(body));
     }
 
-    // For a callback inside write: takes the GIL, and lets others in until it returns. They may read; that a model
-    // which is being trained is changed by none of them is the core's own check.
+    // For a callback inside write: takes the GIL, and lets others in until it returns.
     template <class Body>
     auto pause(Body&& body) {
-        const Pause paused(*this);
-        const pybind11::gil_scoped_acquire gil;
-        return body();
+        return isthmus::SharedModel::pause([&] {
+            const pybind11::gil_scoped_acquire gil;
+            return body();
+        });
     }
 
     bool interrupted = false;  // the last training ended by an exception that Python raised; guarded by the GIL
-
-private:
-    class Exclusive {
-    public:
-        explicit Exclusive(SharedModel& model) : model_(model) { model_.enter(); }
-        ~Exclusive() { model_.leave(); }
-        Exclusive(const Exclusive&) = delete;
-        Exclusive& operator=(const Exclusive&) = delete;
-
-    private:
-        SharedModel& model_;
-    };
-
-    class Pause {
-    public:
-        explicit Pause(SharedModel& model) : model_(model) { model_.leave(); }
-        ~Pause() { model_.enter(); }
-        Pause(const Pause&) = delete;
-        Pause& operator=(const Pause&) = delete;
-
-    private:
-        SharedModel& model_;
-    };
-
-    void enter() {
-        mutex_.lock();
-        writer_ = std::this_thread::get_id();
-    }
-    void leave() {
-        writer_ = std::thread::id();
-        mutex_.unlock();
-    }
-
-    void check_use() const {
-        if (!on_cpu_) refuse_cuda_after_fork();
-        refuse_inside_a_step();
-    }
-
-    // A signal handler runs on the training thread between two steps; waiting for itself it would never end.
-    void refuse_inside_a_step() const {
-        if (writer_ == std::this_thread::get_id()) {
-            throw Error(ErrorKind::runtime, "the model is inside an epoch; it can be used in a callback or afterwards");
-        }
-    }
-
-    Autoencoder core_;
-    Placement placement_;
-    bool on_cpu_;
-    std::string device_name_;
-    mutable std::shared_mutex mutex_;
-    std::atomic<std::thread::id> writer_{};
 };
 
 }  // namespace isthmus::bindings

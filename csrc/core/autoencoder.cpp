@@ -49,9 +49,10 @@ void check_size(const std::vector<float>& values, std::int64_t size, bool may_be
                                       " values, but the network of this configuration has " + std::to_string(size));
 }
 
-// Noise is keyed by row numbers, which rows in stretches do not have.
+// Noise, and what is drawn, is keyed by row numbers, which rows in stretches do not have.
 RowFeed::Copy training_copy(const Configuration& configuration) {
-    return configuration.input_noise > 0.0 ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
+    const bool draws = configuration.input_noise > 0.0 || configuration.kind == ModelKind::variational_autoencoder;
+    return draws ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
 }
 
 // Of a detector alone.
@@ -64,26 +65,38 @@ Samples learned_from(const Samples& all, const std::optional<DetectorRows>& chos
     return {all.inputs, all.targets, chosen ? chosen->weights().data() : all.weights};
 }
 
-// A scaling that is fitted for rows which are then refused is forgotten.
-class FreshScaling {
+// What was learned of columns for rows which are then refused is forgotten.
+class FreshColumns {
 public:
-    explicit FreshScaling(Scaling& scaling) : scaling_(scaling), fresh_(scaling.empty()) {}
-    ~FreshScaling() {
-        if (fresh_) scaling_ = {};
+    FreshColumns(Scaling& scaling, std::vector<double>& means)
+        : scaling_(scaling), means_(means), fresh_scaling_(scaling.empty()), fresh_means_(means.empty()) {}
+    ~FreshColumns() {
+        if (fresh_scaling_) scaling_ = {};
+        if (fresh_means_) means_.clear();
     }
-    FreshScaling(const FreshScaling&) = delete;
-    FreshScaling& operator=(const FreshScaling&) = delete;
+    FreshColumns(const FreshColumns&) = delete;
+    FreshColumns& operator=(const FreshColumns&) = delete;
 
-    // To these rows of what is learned from, all when there are no numbers, unless it is there already.
+    // To these rows of what is learned from, all when there are no numbers, what is wanted and not there already.
     void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
-        if (!fresh_ || !configuration.scaling) return;
-        scaling_ = fit_scaling(*configuration.scaling, learned.inputs, row_numbers, learned.weights, kRowNames.inputs);
+        const bool scales = fresh_scaling_ && configuration.scaling;
+        const Table& rows = learned.inputs;
+        if (configuration.missing == Missing::error) {
+            if (!scales) return;
+            scaling_ = fit_scaling(*configuration.scaling, rows, row_numbers, learned.weights, kRowNames.inputs);
+        } else if (scales || fresh_means_) {
+            const auto kind = scales ? configuration.scaling : std::nullopt;
+            Columns found = fit_columns(kind, rows, row_numbers, learned.weights, kRowNames.inputs);
+            if (scales) scaling_ = std::move(found.scaling);
+            if (fresh_means_) means_ = std::move(found.means);
+        }
     }
-    void keep() { fresh_ = false; }
+    void keep() { fresh_scaling_ = fresh_means_ = false; }
 
 private:
     Scaling& scaling_;
-    bool fresh_;
+    std::vector<double>& means_;
+    bool fresh_scaling_, fresh_means_;
 };
 
 // Adam's step counts from where its moments do.
@@ -110,8 +123,9 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
                          const CompileOptions& options)
     : configuration_(std::move(configuration)),
       n_features_(n_features),
-      program_(build_program(configuration_, n_features)) {
-    check_memory(resolve_widths(configuration_, n_features));
+      program_(build_program(configuration_, n_features)),
+      n_threads_(options.n_threads) {
+    check_memory(resolve_widths(configuration_, n_features), 0);
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
     state_.tensors.params = initial_weights(program_, seed);
@@ -125,7 +139,9 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
       program_(build_program(configuration_, n_features_)),
       state_(std::move(stored.state)),
       scaling_(std::move(stored.scaling)),
-      calibration_(std::move(stored.calibration)) {
+      means_(std::move(stored.means)),
+      calibration_(std::move(stored.calibration)),
+      n_threads_(options.n_threads) {
     if (!stored.has_training_state) restart_moments(state_);
     check_size(state_.tensors.params, program_.flat_size, false, "params");
     check_size(state_.tensors.m, program_.flat_size, true, "m");
@@ -148,6 +164,10 @@ void Autoencoder::configure(Configuration configuration) {
     check("decoder_layers", after.layers == before.layers);
     check("activation", configuration.activation == configuration_.activation);
     check("code_activation", configuration.code_activation == configuration_.code_activation);
+    check("code_l1", configuration.code_l1 == configuration_.code_l1);
+    check("code_topk", configuration.code_topk == configuration_.code_topk);
+    check("kl_weight", configuration.kl_weight == configuration_.kl_weight);
+    check("tied_weights", configuration.tied_weights == configuration_.tied_weights);
     check("loss", configuration.loss == configuration_.loss);
     check("output_activation", resolve_output_activation(configuration) == resolve_output_activation(configuration_));
     check("scaling", configuration.scaling == configuration_.scaling);
@@ -158,6 +178,7 @@ void Autoencoder::configure(Configuration configuration) {
         model_->write(state_.tensors);
     }
     configuration_ = std::move(configuration);
+    if (configuration_.missing == Missing::error) means_.clear();
 }
 
 // Trains, and calibrates a detector however that ends: the weights are those of the last completed step.
@@ -177,27 +198,28 @@ FitEnd Autoencoder::calibrated(RowFeed& rows, const Samples& all, const std::opt
 }
 
 FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, const Hooks& hooks,
-                        const Checkpointing& checkpointing) {
+                        const Checkpointing& checkpointing, std::int64_t max_memory) {
     const Training guard(training_);
-    return train(training, validation, hooks, checkpointing);
+    return train(training, validation, hooks, checkpointing, max_memory);
 }
 
 FitEnd Autoencoder::resume(Configuration configuration, const Samples& training, const Samples* validation, Hooks hooks,
-                           const Checkpointing& checkpointing) {
+                           const Checkpointing& checkpointing, std::int64_t max_memory) {
     const Training guard(training_);
     check_resumable(configuration_, state_, configuration, training, validation, hooks.stop);
     configuration_ = std::move(configuration);
     hooks.resumes = true;
-    return train(training, validation, std::move(hooks), checkpointing);
+    return train(training, validation, std::move(hooks), checkpointing, max_memory);
 }
 
 // Trains, from the beginning of a fit or where one was interrupted.
 FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Hooks hooks,
-                          const Checkpointing& checkpointing) {
+                          const Checkpointing& checkpointing, std::int64_t max_memory) {
     check_samples(training, kRowNames);
     const RowNames validation_names{validation && validation->targets ? "validation_data[0]" : "validation_data",
                                     "validation_data[1]", "validation_data[2]"};
     if (validation) check_samples(*validation, validation_names);
+    MemoryBudget memory = budget(training, validation, !checkpointing.folder.empty(), max_memory);
     const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
     const ScaledWeights weighted(learned_from(training, chosen));
     std::optional<Split> split;
@@ -205,13 +227,18 @@ FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Ho
         split = hold_back(weighted.samples(), state_.seed, configuration_.validation_fraction);
     }
 
-    FreshScaling fresh(scaling_);
+    FreshColumns fresh(scaling_, means_);
     const auto learned = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
     fresh.fit(configuration_, weighted.samples(), learned);
-    RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
+    const RowFeed::Copy copy = training_copy(configuration_);
+    RowFeed rows(weighted.samples(), passage(), kRowNames, copy, memory.room());
+    memory.take(rows.copied_bytes());
     std::optional<RowFeed> held_out;
     std::optional<HeldBack> held_back;
-    if (validation) held_out.emplace(*validation, passage(), validation_names, RowFeed::Copy::by_size);
+    if (validation) {
+        const double room = memory.room() + least_copy_bytes(*validation, passage(), RowFeed::Copy::by_size);
+        held_out.emplace(*validation, passage(), validation_names, RowFeed::Copy::by_size, room);
+    }
     if (split) held_out.emplace(held_back.emplace(rows, std::move(*split)).validation());
     std::optional<CheckpointWriter> writer;
     DataPrint print = hooks.resumes ? state_.data : DataPrint{};
@@ -231,14 +258,31 @@ FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Ho
     return end;
 }
 
-void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks) {
+// What is left of max_memory for copies of the training rows. Throws Error(memory) when that is too little.
+MemoryBudget Autoencoder::budget(const Samples& training, const Samples* validation, bool checkpoints,
+                                 std::int64_t max_memory) const {
+    const bool holds_back = validation == nullptr && configuration_.validation_fraction > 0.0;
+    const FitSize size{training.rows(), training.weights != nullptr, holds_back, checkpoints, n_threads_};
+    MemoryBudget budget(memory_need(resolve_widths(configuration_, n_features_), configuration_, size), max_memory);
+    const Scaling unknown;
+    Passage expected = passage();
+    if (configuration_.scaling) expected.scaling = &unknown;
+    const double of_validation = validation ? least_copy_bytes(*validation, expected, RowFeed::Copy::by_size) : 0.0;
+    budget.check(least_copy_bytes(training, expected, training_copy(configuration_)) + of_validation);
+    budget.take(of_validation);
+    return budget;
+}
+
+void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks, std::int64_t max_memory) {
     const Training guard(training_);
     check_samples(training, kRowNames);
+    const MemoryBudget memory = budget(training, nullptr, false, max_memory);
     const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
     const ScaledWeights weighted(learned_from(training, chosen));
-    FreshScaling fresh(scaling_);
+    FreshColumns fresh(scaling_, means_);
     fresh.fit(configuration_, weighted.samples(), {});
-    RowFeed rows(weighted.samples(), passage(), kRowNames, training_copy(configuration_));
+    const RowFeed::Copy copy = training_copy(configuration_);
+    RowFeed rows(weighted.samples(), passage(), kRowNames, copy, memory.room());
     fresh.keep();
     state_.data = {};
     calibrated(rows, training, chosen, [&] {
@@ -261,7 +305,7 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     }
     TrainingState fresh;
     fresh.tensors.params.resize(flat.size());
-    const std::vector<std::string> names = parameter_names(program_);
+    const std::vector<std::string> names = parameter_names(resolve_widths(configuration_, n_features_));
     for (std::size_t i = 0; i < program_.parameters.size(); ++i) {
         const Parameter& parameter = program_.parameters[i];
         const float* values = flat.data() + parameter.offset;
@@ -303,6 +347,7 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.n_features = n_features_;
     stored.feature_names = feature_names;
     stored.scaling = scaling_;
+    stored.means = means_;
     if (!training_) stored.calibration = calibration_;  // else it is that of the weights before
     stored.has_training_state = training_state;
     model_->read(stored.state.tensors);

@@ -8,9 +8,12 @@
 namespace isthmus {
 namespace {
 
-bool is_non_finite(float value) {
-    return (std::bit_cast<std::uint32_t>(value) & 0x7fffffffU) >= 0x7f800000U;  // exponent all ones
-}
+constexpr std::uint32_t kMagnitude = 0x7fffffffU;
+constexpr std::uint32_t kInfinity = 0x7f800000U;  // NaNs are above it
+
+bool is_non_finite(float value) { return (std::bit_cast<std::uint32_t>(value) & kMagnitude) >= kInfinity; }
+bool is_infinite(float value) { return (std::bit_cast<std::uint32_t>(value) & kMagnitude) == kInfinity; }
+bool is_nan(float value) { return (std::bit_cast<std::uint32_t>(value) & kMagnitude) > kInfinity; }
 
 // bad: float -> bool, without side effects.
 template <class Bad>
@@ -40,15 +43,20 @@ std::optional<Position> find_non_finite(MatrixView rows, const DeviceMemory* the
     if (rows.memory == Memory::device) return there->find_outside(rows, -kMost, kMost);
     return find(rows, is_non_finite);
 }
+std::optional<Position> find_infinite(MatrixView rows) { return find(rows, is_infinite); }
+std::optional<Position> find_nan(MatrixView rows) { return find(rows, is_nan); }
 
 std::optional<Position> find_outside(MatrixView rows, float low, float high, const DeviceMemory* there) {
     if (rows.memory == Memory::device) return there->find_outside(rows, low, high);
     return find(rows, [=](float value) { return !((value >= low) & (value <= high)); });
 }
 
-std::optional<Position> find_outside_bce(MatrixView targets, const DeviceMemory* there) {
+std::optional<Position> find_outside_bce(MatrixView targets, Missing missing, const DeviceMemory* there) {
     constexpr float kRounding = 1e-6F;
-    return find_outside(targets, -kRounding, 1.0F + kRounding, there);
+    constexpr float kLow = -kRounding;
+    constexpr float kHigh = 1.0F + kRounding;
+    if (missing == Missing::error) return find_outside(targets, kLow, kHigh, there);
+    return find(targets, [](float value) { return (value < kLow) | (value > kHigh); });
 }
 
 void check_finite(MatrixView rows, const std::string& name, std::int64_t first_row) {
@@ -74,6 +82,10 @@ void check_weights(const float* weights, std::int64_t rows, const std::string& n
         any = any || weights[i] > 0.0F;
     }
     if (!any) throw Error(ErrorKind::value, name + " is zero for every row; at least one must be above 0");
+}
+
+void refuse_unobserved(const std::string& name) {
+    throw Error(ErrorKind::value, name + " has no value in any row with a weight: all are missing");
 }
 
 std::string to_text(float value) {

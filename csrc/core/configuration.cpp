@@ -68,7 +68,11 @@ constexpr std::tuple kFields{
     Field{"clip_norm", &C::clip_norm, number_above(0.0)},
     Field{"input_noise", &C::input_noise, number_of_at_least(0.0)},
     Field{"input_noise_kind", &C::input_noise_kind, OneOf<NoiseKind>{}},
+    Field{"code_l1", &C::code_l1, number_of_at_least(0.0)},
+    Field{"code_topk", &C::code_topk, at_least(1)},
+    Field{"tied_weights", &C::tied_weights, TrueOrFalse{}},
     Field{"scaling", &C::scaling, OneOf<ScalingKind>{}},
+    Field{"missing", &C::missing, OneOf<Missing>{}},
     Field{"batch_size", &C::batch_size, kCount},
     Field{"epochs", &C::epochs, kCount},
     Field{"shuffle", &C::shuffle, TrueOrFalse{}},
@@ -82,6 +86,7 @@ constexpr std::tuple kFields{
     Field{"verbose", &C::verbose, kVerbosity},
     Field{"contamination", &C::contamination, kContamination},
     Field{"calibration_fraction", &C::calibration_fraction, kBelowOne},
+    Field{"kl_weight", &C::kl_weight, number_of_at_least(0.0)},
 };
 
 template <class Visitor>
@@ -100,20 +105,6 @@ void check_names(const JsonObject& members) {
     }
 }
 
-// Rules that take more than one parameter.
-void check_together(const Configuration& c) {
-    if (c.loss == Loss::bce && c.output_activation && *c.output_activation != Activation::sigmoid) {
-        refuse(ErrorKind::value, "output_activation", "None or \"sigmoid\" with loss=\"bce\"",
-               Json(std::string(math::name(*c.output_activation))));
-    }
-    if (c.loss == Loss::bce && c.scaling == ScalingKind::standard) {
-        refuse(ErrorKind::value, "scaling", "None or \"minmax\" with loss=\"bce\"", Json(std::string("standard")));
-    }
-    if (c.input_noise_kind == NoiseKind::mask && c.input_noise > 1.0) {
-        refuse(ErrorKind::value, "input_noise", "at most 1 with input_noise_kind=\"mask\"", Json(c.input_noise));
-    }
-}
-
 template <class T>
 Json write(const T& value) {
     if constexpr (IsOptional<T>::value) {
@@ -127,17 +118,57 @@ Json write(const T& value) {
     }
 }
 
+// Rules that take more than one parameter.
+void check_together(const Configuration& c) {
+    if (c.loss == Loss::bce && c.output_activation && *c.output_activation != Activation::sigmoid) {
+        refuse(ErrorKind::value, "output_activation", "None or \"sigmoid\" with loss=\"bce\"",
+               Json(std::string(math::name(*c.output_activation))));
+    }
+    if (c.loss == Loss::bce && c.scaling == ScalingKind::standard) {
+        refuse(ErrorKind::value, "scaling", "None or \"minmax\" with loss=\"bce\"", Json(std::string("standard")));
+    }
+    if (c.kind == ModelKind::variational_autoencoder) {
+        const std::string here = " in a variational autoencoder";
+        if (c.code_activation != Activation::linear) {
+            refuse(ErrorKind::value, "code_activation", "\"linear\"" + here, write(c.code_activation));
+        }
+        if (c.code_l1 != 0.0) refuse(ErrorKind::value, "code_l1", "0" + here, Json(c.code_l1));
+        if (c.code_topk) refuse(ErrorKind::value, "code_topk", "None" + here, write(c.code_topk));
+        if (c.tied_weights) refuse(ErrorKind::value, "tied_weights", "False" + here, Json(true));
+    }
+    if (c.input_noise_kind == NoiseKind::mask && c.input_noise > 1.0) {
+        refuse(ErrorKind::value, "input_noise", "at most 1 with input_noise_kind=\"mask\"", Json(c.input_noise));
+    }
+}
+
 }  // namespace
+
+Configuration defaults_of(ModelKind kind) {
+    Configuration configuration;
+    configuration.kind = kind;
+    if (kind == ModelKind::anomaly_detector) {
+        configuration.loss = Loss::huber;
+        configuration.epochs = 20;
+        configuration.scaling = ScalingKind::standard;
+    }
+    return configuration;
+}
 
 Configuration parse_configuration(const Json& object) {
     const auto* members = object.as<JsonObject>();
     if (!members) refuse(ErrorKind::type, "a configuration", "an object of parameters by name", object);
     check_names(*members);
-    Configuration configuration;
+    ModelKind kind = ModelKind::autoencoder;
+    if (const Json* value = object.find("kind")) kind = OneOf<ModelKind>{}.read("kind", "", *value);
+    Configuration configuration = defaults_of(kind);
     for_each_field([&](const auto& field) {
         const Json* value = object.find(field.name);
         const bool may_be_none = field.none == None::is_default;
-        if (!value || (may_be_none && value->is_null())) return;
+        if (!value) return;
+        if (may_be_none && value->is_null()) {
+            configuration.*field.member = Configuration{}.*field.member;  // None, whatever the kind's default
+            return;
+        }
         configuration.*field.member = field.rule.read(std::string(field.name), may_be_none ? "None or " : "", *value);
     });
     check_together(configuration);
@@ -161,13 +192,26 @@ Widths resolve_widths(const Configuration& configuration, std::int64_t n_feature
         const std::int64_t code = std::clamp<std::int64_t>(n_features / 4, 1, 32);
         encoder = {std::min<std::int64_t>(128, 4 * code), code};
     }
-    std::vector<std::int64_t> decoder(encoder.rbegin() + 1, encoder.rend());
+    if (configuration.code_topk && *configuration.code_topk > encoder.back()) {
+        refuse(ErrorKind::value, "code_topk", "None or at most the width of the code, " + show(Json(encoder.back())),
+               Json(*configuration.code_topk));
+    }
+    const std::vector<std::int64_t> mirrored(encoder.rbegin() + 1, encoder.rend());
+    std::vector<std::int64_t> decoder = mirrored;
     if (configuration.decoder_layers) {
         decoder = kDecoderWidths.read("decoder_layers", "", write(*configuration.decoder_layers));
+    }
+    if (configuration.tied_weights && decoder != mirrored) {
+        refuse(ErrorKind::value, "decoder_layers",
+               "None or " + show(write(mirrored)) + ", the mirror of encoder_layers=" + show(write(encoder)) +
+                   ", with tied_weights=True",
+               write(decoder));
     }
 
     Widths widths;
     widths.code = encoder.size();
+    widths.tied = configuration.tied_weights;
+    if (configuration.kind == ModelKind::variational_autoencoder) widths.code_parts = 2;
     widths.layers.push_back(n_features);
     widths.layers.insert(widths.layers.end(), encoder.begin(), encoder.end());
     widths.layers.insert(widths.layers.end(), decoder.begin(), decoder.end());

@@ -54,7 +54,7 @@ bool keeps_zeros(const Scaling* scaling) {
 }
 
 std::optional<Position> to_csr(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                               CsrRows& out) {
+                               CsrRows& out, Missing missing) {
     if (table.cols > std::numeric_limits<std::int32_t>::max()) {
         throw Error(ErrorKind::value,
                     "a sparse matrix has " + std::to_string(table.cols) + " columns; at most 2147483647 are taken");
@@ -77,7 +77,8 @@ std::optional<Position> to_csr(const Table& table, std::span<const std::int64_t>
                 const float scaled = scaling == nullptr
                                          ? to_float(value)
                                          : to_float(value, scaling->shift.data(), scaling->scale.data(), column);
-                if (!bad && !std::isfinite(scaled)) bad = Position{row, column};
+                const bool may_be = std::isfinite(scaled) || (missing == Missing::mask && std::isnan(scaled));
+                if (!bad && !may_be) bad = Position{row, column};
                 out.columns.push_back(static_cast<std::int32_t>(column));
                 out.values.push_back(scaled);
             });

@@ -43,13 +43,16 @@ struct CsrRows {
     std::vector<float> values;
 
     CsrView view() const { return {offsets.data(), columns.data(), values.data()}; }
+    std::size_t bytes() const {
+        return offsets.size() * sizeof(offsets[0]) + columns.size() * (sizeof(columns[0]) + sizeof(values[0]));
+    }
 };
 
 // The rows of these numbers, or all of them when there are none, as float32, divided by the scale unless scaling is
 // null; its shifts must be 0. Returns the place, in the table, of the first entry that is not finite in float32; what
-// out holds is then undefined.
+// out holds is then undefined. With Missing::mask a NaN stays one, and only what is infinite is found.
 std::optional<Position> to_csr(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                               CsrRows& out);
+                               CsrRows& out, Missing missing = Missing::error);
 
 // Can rows stay sparse under it? Not where zeros become something else.
 bool keeps_zeros(const Scaling* scaling);

@@ -24,7 +24,7 @@ DetectorRows::DetectorRows(const Samples& all, const Configuration& configuratio
         for (const std::int64_t row : held_back_) weights_[static_cast<std::size_t>(row)] = 0.0F;
     }
     const Samples learned(all.inputs, std::nullopt, weights_.data());
-    const std::vector<double> tails = Marginals(learned).tails(all.inputs);
+    const std::vector<double> tails = Marginals(learned, configuration.missing).tails(all.inputs);
     const double left_out = std::min(0.5, 2.0 * configuration.contamination);
     const double limit = weighted_quantile(tails, weights_, 1.0 - left_out);
     for (std::size_t row = 0; row < weights_.size(); ++row) {
@@ -34,26 +34,31 @@ DetectorRows::DetectorRows(const Samples& all, const Configuration& configuratio
 
 double anomaly_score(std::span<const double> spread, const float* y, const float* target, float* per_feature) {
     double sum = 0.0;
+    std::size_t observed = 0;
     for (std::size_t c = 0; c < spread.size(); ++c) {
         const double error = difference(y[c], target[c]) / spread[c];
         if (per_feature != nullptr) per_feature[c] = static_cast<float>(error);
+        if (std::isnan(target[c])) continue;
         sum += error;
+        ++observed;
     }
-    return -sum / static_cast<double>(spread.size());
+    return -sum / static_cast<double>(observed);
 }
 
 void SpreadSum::add(const float* y, const float* target, double weight) {
-    weight_ += weight;
     for (std::size_t c = 0; c < squares_.size(); ++c) {
+        if (std::isnan(target[c])) continue;
         const double error = difference(y[c], target[c]);
+        weights_[c] += weight;
         squares_[c] += weight * error * error;
     }
 }
 
 std::vector<double> SpreadSum::result() const {
     std::vector<double> spread;
-    for (const double square : squares_) {
-        spread.push_back(std::sqrt(square / weight_) + kLeastSpread);
+    for (std::size_t c = 0; c < squares_.size(); ++c) {
+        const double square = weights_[c] > 0.0 ? squares_[c] / weights_[c] : 1.0;
+        spread.push_back(std::sqrt(square) + kLeastSpread);
         if (!std::isfinite(spread.back())) return {};
     }
     return spread;

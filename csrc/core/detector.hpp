@@ -39,21 +39,23 @@ private:
     std::vector<float> weights_;
 };
 
-// |difference| of a row over the spread of its features, and the mean of these.
+// |difference| of a row over the spread of its features, and the mean of these, negative; of those that are observed,
+// NaN where none is. A missing feature's own is NaN.
 double anomaly_score(std::span<const double> spread, const float* y, const float* target, float* per_feature);
 
 // Collects what spread is made of, row by row.
 class SpreadSum {
 public:
-    explicit SpreadSum(std::int64_t cols) : squares_(static_cast<std::size_t>(cols)) {}
+    explicit SpreadSum(std::int64_t cols)
+        : weights_(static_cast<std::size_t>(cols)), squares_(static_cast<std::size_t>(cols)) {}
     void add(const float* y, const float* target, double weight);
     // The root mean square of each feature, and a thousandth more of a scaled unit, so that what is reconstructed
-    // perfectly does not count for everything. Empty when nothing finite was added.
+    // perfectly does not count for everything. Of a feature that no row had, as rows of a later partial_fit may be:
+    // that of a scaled unit. Empty where it would not be finite.
     std::vector<double> result() const;
 
 private:
-    double weight_ = 0.0;
-    std::vector<double> squares_;
+    std::vector<double> weights_, squares_;  // one a feature: a row adds what it has
 };
 
 // The share of the scores held back that are at least as low, the row itself counted in: (1 + k) / (1 + n). On rows

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <vector>
+
+#include "core/checks.hpp"
 
 namespace isthmus {
 namespace {
@@ -29,6 +32,7 @@ std::optional<double> evaluate_until(const Model& model, RowFeed& rows, Stop& st
             weight_sum += weight;
         }
     }
+    if (weight_sum == 0.0) refuse_unobserved(rows.name());
     return loss_sum / weight_sum;
 }
 

@@ -11,7 +11,8 @@
 
 namespace isthmus {
 
-// sum(w_i e_i) / sum(w_i), or nullopt when stop asked to.
+// sum(w_i e_i) / sum(w_i), or nullopt when stop asked to. Throws Error(value) where the weights are 0, as they are
+// where nothing was observed.
 std::optional<double> evaluate_until(const Model& model, RowFeed& rows, Stop& stop);
 
 }  // namespace isthmus

@@ -45,8 +45,8 @@ void GuardedSteps::held_anew() {
 
 Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
     if (progress_.step - kept_.step >= kKeepInterval) keep();
-    Range range{progress_.epoch,    progress_.step_in_epoch, progress_.step,
-                progress_.loss_sum, progress_.weight_sum,    std::move(learning_rates)};
+    Range range{progress_.epoch,      progress_.step_in_epoch, progress_.step,           progress_.loss_sum,
+                progress_.weight_sum, progress_.penalty_sum,   std::move(learning_rates)};
     Totals totals;
     try {
         totals = train(range, stop);
@@ -88,6 +88,7 @@ Totals GuardedSteps::train(const Range& range, Stop& stop) {
     steps.noise.epoch = static_cast<std::uint32_t>(range.epoch);
     steps.loss_sum = range.loss_sum;
     steps.weight_sum = range.weight_sum;
+    steps.penalty_sum = range.penalty_sum;
     return job_.rows.train(model_, steps, job_.rule, job_.reducer, stop);
 }
 
@@ -96,6 +97,7 @@ void GuardedSteps::count(const Totals& totals) {
     progress_.step_in_epoch += totals.steps_done;
     progress_.loss_sum = totals.loss_sum;
     progress_.weight_sum = totals.weight_sum;
+    progress_.penalty_sum = totals.penalty_sum;
 }
 
 void GuardedSteps::count_kept() {

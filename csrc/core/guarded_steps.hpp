@@ -73,6 +73,7 @@ private:
         std::int64_t first_step = 0;
         double loss_sum = 0.0;
         double weight_sum = 0.0;
+        double penalty_sum = 0.0;
         std::vector<double> learning_rates;
     };
 

@@ -30,12 +30,13 @@ double uniform_limit(Activation activation, double in, double out) {
 
 std::vector<float> initial_weights(const Program& program, std::uint64_t seed) {
     std::vector<float> flat(static_cast<std::size_t>(program.flat_size));
-    for (std::size_t layer = 0; layer < program.ops.size(); ++layer) {
-        const Dense& dense = std::get<Dense>(program.ops[layer]);
-        if (dense.transposed) continue;  // the same parameter is another layer's own
-        const Parameter& weight = program.parameters[dense.weight];
+    std::size_t layer = 0;
+    for (const Op& op : program.ops) {
+        const auto* const dense = std::get_if<Dense>(&op);
+        if (dense == nullptr || dense->transposed) continue;  // a transposed one is another layer's own
+        const Parameter& weight = program.parameters[dense->weight];
         const double limit =
-            uniform_limit(dense.activation, static_cast<double>(weight.cols), static_cast<double>(weight.rows));
+            uniform_limit(dense->activation, static_cast<double>(weight.cols), static_cast<double>(weight.rows));
         float* const values = flat.data() + weight.offset;
         for (std::int64_t first = 0; first < weight.size(); first += 4) {
             const auto counter = math::counter(math::Purpose::weights, static_cast<std::uint64_t>(first / 4),
@@ -45,6 +46,7 @@ std::vector<float> initial_weights(const Program& program, std::uint64_t seed) {
                 values[first + i] = static_cast<float>((2.0 * u.value[i] - 1.0) * limit);
             }
         }
+        ++layer;
     }
     return flat;
 }

@@ -15,7 +15,8 @@ constexpr double kSlack = 1e-12;
 
 }  // namespace
 
-Marginals::Marginals(const Samples& samples) : columns_(static_cast<std::size_t>(samples.inputs.cols)) {
+Marginals::Marginals(const Samples& samples, Missing missing)
+    : columns_(static_cast<std::size_t>(samples.inputs.cols)) {
     const Table& table = samples.inputs;
     const std::int64_t most = std::max(kFewest, kSample / table.cols);
     const std::int64_t distance = (table.rows + most - 1) / most;
@@ -26,17 +27,20 @@ Marginals::Marginals(const Samples& samples) : columns_(static_cast<std::size_t>
     std::vector<double> sample(rows.size() * columns_.size());
     for (std::size_t i = 0; i < rows.size(); ++i) read_row(table, rows[i], sample.data() + i * columns_.size());
     for (std::size_t i = 0; i < sample.size(); ++i) {
-        if (std::isfinite(sample[i])) continue;
+        if (std::isfinite(sample[i]) || (missing == Missing::mask && std::isnan(sample[i]))) continue;
         refuse_non_finite(table, {rows[i / columns_.size()], static_cast<std::int64_t>(i % columns_.size())},
                           kRowNames.inputs, 0);
     }
-    least_ = 0.5 / static_cast<double>(std::max<std::size_t>(1, rows.size()));
-    std::vector<std::size_t> order(rows.size());
+    std::vector<std::size_t> order;
     for (std::size_t c = 0; c < columns_.size(); ++c) {
         const auto value = [&](std::size_t i) { return sample[i * columns_.size() + c]; };
-        std::iota(order.begin(), order.end(), std::size_t{0});
+        order.clear();
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            if (!std::isnan(value(i))) order.push_back(i);
+        }
         std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return value(a) < value(b); });
         Column& column = columns_[c];
+        column.least = 0.5 / static_cast<double>(std::max<std::size_t>(1, order.size()));
         double sum = 0.0;
         for (const std::size_t i : order) {
             sum += samples.weights != nullptr ? double{samples.weights[rows[i]]} : 1.0;
@@ -56,8 +60,11 @@ std::vector<double> Marginals::tails(const Table& table) const {
     for (std::int64_t r = 0; r < table.rows; ++r) {
         read_row(table, r, row.data());
         double sum = 0.0;
+        std::size_t observed = 0;
         for (std::size_t c = 0; c < columns_.size(); ++c) {
             const Column& column = columns_[c];
+            if (std::isnan(row[c])) continue;
+            ++observed;
             if (column.values.empty()) continue;
             const auto first = column.values.begin();
             const double total = column.weight.back();
@@ -67,9 +74,9 @@ std::vector<double> Marginals::tails(const Table& table) const {
                 return count > 0 ? column.weight[static_cast<std::size_t>(count - 1)] : 0.0;
             };
             const double share = std::min(weight_of(above), total - weight_of(found ? above - 1 : above)) / total;
-            sum -= std::log(std::clamp(2.0 * share, least_, 1.0));
+            sum -= std::log(std::clamp(2.0 * share, column.least, 1.0));
         }
-        result[static_cast<std::size_t>(r)] = sum / static_cast<double>(columns_.size());
+        result[static_cast<std::size_t>(r)] = sum / static_cast<double>(std::max<std::size_t>(1, observed));
     }
     return result;
 }

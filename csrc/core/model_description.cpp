@@ -43,6 +43,7 @@ constexpr std::tuple kTrainingCounters{
     Counter{"step_in_epoch", &Counters::step_in_epoch, kCounter},
     Counter{"loss_sum", &Counters::loss_sum, kNotNan},
     Counter{"weight_sum", &Counters::weight_sum, kNotNegative},
+    Counter{"penalty_sum", &Counters::penalty_sum, kNotNan},
     Counter{"seconds", &Counters::seconds, kNotNegative},
     Counter{"fit_first_epoch", &Counters::fit_first_epoch, kEpoch},
     Counter{"fit_first_step", &Counters::fit_first_step, kCounter},

@@ -25,6 +25,7 @@ struct StoredModel {
     std::int64_t n_features = 0;
     std::vector<std::string> feature_names;  // empty: none
     Scaling scaling;                         // empty: none, or not fitted yet
+    std::vector<double> means;               // of each column, with missing="mask"; empty: not fitted yet
     Calibration calibration;                 // of an anomaly detector; empty: not yet
     // Weights, epoch, step, seed and history are always stored; moments, counters and best weights only with
     // has_training_state.

@@ -11,6 +11,7 @@
 #include "core/configuration.hpp"
 #include "core/json.hpp"
 #include "core/parameters.hpp"
+#include "core/program.hpp"
 
 namespace isthmus {
 namespace {
@@ -18,11 +19,12 @@ namespace {
 [[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::model_format, what); }
 
 // First in the file: multiples of 8 bytes, so that every tensor lies at its natural alignment.
-constexpr std::array<std::pair<const char*, std::vector<double> History::*>, 4> kHistory = {{
+constexpr std::array<std::pair<const char*, std::vector<double> History::*>, 5> kHistory = {{
     {"history.loss", &History::loss},
     {"history.val_loss", &History::val_loss},
     {"history.learning_rate", &History::learning_rate},
     {"history.seconds", &History::seconds},
+    {"history.penalty", &History::penalty},
 }};
 
 // Behind it what was learned about columns and scores, each there or not: as many numbers as there are features, one,
@@ -39,6 +41,7 @@ constexpr std::array kLearned = {
             false},
     Learned{"scaling.scale", [](StoredModel& m) -> std::vector<double>& { return m.scaling.scale; }, Count::features,
             true},
+    Learned{"missing.mean", [](StoredModel& m) -> std::vector<double>& { return m.means; }, Count::features, false},
     Learned{"detector.spread", [](StoredModel& m) -> std::vector<double>& { return m.calibration.spread; },
             Count::features, true},
     Learned{"detector.offset", [](StoredModel& m) -> std::vector<double>& { return m.calibration.offset; }, Count::one,
@@ -79,12 +82,9 @@ struct Network {
     explicit Network(const StoredModel& model) {
         const Widths widths = resolve_widths(model.configuration, model.n_features);
         layout = parameter_layout(widths);
-        for (std::size_t i = 0; i < layout.parameters.size(); ++i) {
-            const Parameter& parameter = layout.parameters[i];
-            const bool bias = i % 2 == 1;
-            names.push_back(parameter_name(i / 2, widths.code, bias));
-            shapes.push_back(bias ? std::vector{parameter.rows} : std::vector{parameter.rows, parameter.cols});
-        }
+        names = parameter_names(widths);
+        for (const Parameter& parameter : layout.parameters) shapes.push_back({parameter.rows, parameter.cols});
+        for (const LayerParameters& layer : layout.layers) shapes[layer.bias].resize(1);
     }
 
     ParameterLayout layout;
@@ -92,13 +92,22 @@ struct Network {
     std::vector<std::vector<std::int64_t>> shapes;
 };
 
-void check_history(const Progress& progress) {
+// One of the penalty is stored where there is one.
+bool is_stored(std::vector<double> History::* member, const StoredModel& model) {
+    return member != &History::penalty || penalty_of(model.configuration);
+}
+
+void check_history(const StoredModel& model) {
     for (const auto& [name, member] : kHistory) {
-        const auto size = static_cast<std::int64_t>((progress.history.*member).size());
+        const auto size = static_cast<std::int64_t>((model.state.history.*member).size());
         const bool may_be_shorter = member == &History::val_loss;
-        if (size == progress.epoch || (may_be_shorter && size < progress.epoch)) continue;
+        if (!is_stored(member, model)) {
+            if (size > 0) fail(std::string("tensor ") + name + " does not belong to a model without a penalty");
+            continue;
+        }
+        if (size == model.state.epoch || (may_be_shorter && size < model.state.epoch)) continue;
         fail(std::string(name) + " has " + std::to_string(size) + " entries, but epoch is " +
-             std::to_string(progress.epoch));
+             std::to_string(model.state.epoch));
     }
 }
 
@@ -171,12 +180,17 @@ void check_learned(const StoredModel& model) {
         model.configuration.kind != ModelKind::anomaly_detector) {
         fail("tensor detector.spread does not belong to an autoencoder");
     }
+    if (!model.means.empty() && model.configuration.missing == Missing::error)
+        fail("tensor missing.mean does not belong to a model with missing=\"error\"");
     for (const Learned& learned : kLearned) {
         const std::vector<double>& values = values_of(learned, model);
-        const bool scaling = std::string_view(learned.name).starts_with("scaling");
+        const std::string_view name = learned.name;
+        const bool there = name.starts_with("scaling")   ? scaled
+                           : name.starts_with("missing") ? !model.means.empty()
+                                                         : calibrated;
         const auto size = static_cast<std::int64_t>(values.size());
         const std::int64_t wanted = learned.count == Count::features ? model.n_features : 1;
-        if ((scaling ? scaled : calibrated) && learned.count != Count::any && size != wanted) {
+        if (there && learned.count != Count::any && size != wanted) {
             fail(std::string("tensor ") + learned.name + ": shape must be " + to_text({wanted}) + "; got " +
                  to_text({size}));
         }
@@ -212,9 +226,10 @@ void read_buffer(Walk& walk, Buffer buffer, const Network& network, std::vector<
 
 std::vector<StoredTensor> tensors_of(const StoredModel& model) {
     const Network network(model);
-    check_history(model.state);
+    check_history(model);
     std::vector<StoredTensor> tensors;
     for (const auto& [name, member] : kHistory) {
+        if (!is_stored(member, model)) continue;
         const std::vector<double>& values = model.state.history.*member;
         const auto size = static_cast<std::int64_t>(values.size());
         tensors.push_back({name, TensorType::f64, {size}, bytes_of(values.data(), size)});
@@ -251,8 +266,10 @@ void read_tensors(std::span<const StoredTensor> tensors, StoredModel& model) {
     }
     const Network network(model);
     Walk walk(tensors);
-    for (const auto& [name, member] : kHistory) model.state.history.*member = read_series(walk, name);
-    check_history(model.state);
+    for (const auto& [name, member] : kHistory) {
+        if (is_stored(member, model)) model.state.history.*member = read_series(walk, name);
+    }
+    check_history(model);
     for (const Learned& learned : kLearned) {
         if (walk.is_at(learned.name)) learned.values(model) = read_series(walk, learned.name);
     }

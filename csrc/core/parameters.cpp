@@ -5,22 +5,28 @@
 #include <limits>
 
 #include "core/json.hpp"
-#include "device/cgroup.hpp"
 
 namespace isthmus {
 namespace {
 
 constexpr std::int64_t kAlignment = 16;  // floats: 64 bytes, one cache line and one AVX-512 register
-// Flat buffers of a model that is trained: parameters and two moments, here and on the device, and the device's
-// transposed copy.
-constexpr double kTrainingCopies = 7.0;
 constexpr std::int64_t kMaxFloats = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
-// "encoder_layers, decoder_layers: a network of widths [3, 8, 3] takes 9.60e+02 bytes": of `copies` flat buffers.
+bool owns_weight(const Widths& widths, std::size_t layer) { return !widths.tied || layer < widths.code; }
+
+// Of a layer; twice what cannot be addressed anyway need not be counted.
+std::int64_t outputs(const Widths& widths, std::size_t layer) {
+    const std::int64_t width = widths.layers[layer + 1];
+    return layer + 1 == widths.code && width <= kMaxFloats ? width * widths.code_parts : width;
+}
+
+}  // namespace
+
 std::string takes_bytes(const Widths& widths, double copies) {
     double bytes = 0.0;
     for (std::size_t i = 0; i + 1 < widths.layers.size(); ++i) {
-        bytes += 4.0 * static_cast<double>(widths.layers[i + 1]) * (static_cast<double>(widths.layers[i]) + 1.0);
+        const double inputs = owns_weight(widths, i) ? static_cast<double>(widths.layers[i]) : 0.0;
+        bytes += 4.0 * static_cast<double>(outputs(widths, i)) * (inputs + 1.0);
     }
     char amount[32];
     const auto end =
@@ -30,11 +36,10 @@ std::string takes_bytes(const Widths& widths, double copies) {
            " bytes";
 }
 
-}  // namespace
-
 ParameterLayout parameter_layout(const Widths& widths) {
     ParameterLayout layout;
-    layout.parameters.reserve(2 * (widths.layers.size() - 1));
+    const std::size_t n_layers = widths.layers.size() - 1;
+    layout.parameters.reserve(2 * n_layers);
     const auto append = [&](std::int64_t rows, std::int64_t cols) {
         std::int64_t size = 0;
         std::int64_t end = 0;
@@ -44,26 +49,34 @@ ParameterLayout parameter_layout(const Widths& widths) {
         }
         layout.parameters.push_back({layout.flat_size, rows, cols});
         layout.flat_size = (end + kAlignment - 1) / kAlignment * kAlignment;
+        return layout.parameters.size() - 1;
     };
-    for (std::size_t i = 0; i + 1 < widths.layers.size(); ++i) {
-        append(widths.layers[i + 1], widths.layers[i]);
-        append(widths.layers[i + 1], 1);
+    for (std::size_t i = 0; i < n_layers; ++i) {
+        LayerParameters layer;
+        layer.transposed = !owns_weight(widths, i);
+        layer.weight =
+            layer.transposed ? layout.layers[n_layers - 1 - i].weight : append(outputs(widths, i), widths.layers[i]);
+        layer.bias = append(outputs(widths, i), 1);
+        layout.layers.push_back(layer);
     }
     return layout;
-}
-
-void check_memory(const Widths& widths) {
-    const auto machine = static_cast<double>(memory_limit());
-    const double flat = 4.0 * static_cast<double>(parameter_layout(widths).flat_size);
-    if (kTrainingCopies * flat <= machine) return;
-    throw Error(ErrorKind::memory, takes_bytes(widths, kTrainingCopies) + " of weights and moments; this machine has " +
-                                       std::to_string(memory_limit()));
 }
 
 std::string parameter_name(std::size_t layer, std::size_t code, bool bias) {
     const bool encoder = layer < code;
     const std::string number = std::to_string(encoder ? layer : layer - code);
     return (encoder ? "encoder." : "decoder.") + number + (bias ? ".bias" : ".weight");
+}
+
+std::vector<std::string> parameter_names(const Widths& widths) {
+    const ParameterLayout layout = parameter_layout(widths);
+    std::vector<std::string> names(layout.parameters.size());
+    for (std::size_t i = 0; i < layout.layers.size(); ++i) {
+        const LayerParameters& layer = layout.layers[i];
+        if (!layer.transposed) names[layer.weight] = parameter_name(i, widths.code, false);
+        names[layer.bias] = parameter_name(i, widths.code, true);
+    }
+    return names;
 }
 
 }  // namespace isthmus

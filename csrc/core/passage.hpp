@@ -56,17 +56,31 @@ struct Passage {
     Loss loss = Loss::mse;             // bce bounds the targets
     const Scaling* scaling = nullptr;  // null: none
     bool clip_targets = false;         // bce: to [0, 1], instead of refusing what is not within
+    // Not null: a NaN is a missing value. Among the inputs it becomes the mean of its column, in the units of the
+    // caller's rows, or 0 where there are no means yet; a target, the input's own or another, is not observed. Null: a
+    // NaN is refused.
+    const std::vector<double>* means = nullptr;
 
-    // The rows themselves, where a device can read them all; checked, if `names` are given. Throws Error(value).
+    Missing missing() const { return means != nullptr ? Missing::mask : Missing::error; }
+    // The rows themselves, where a device can read them all and, if `names` are given and they are therefore checked,
+    // nothing is missing. Throws Error(value).
     std::optional<RowSource> in_place(const Samples& samples, const RowNames* names) const;
-    // The rows of these numbers, or all of them when there are none, as sparse rows, checked: where they are sparse and
-    // what becomes of them leaves zeros 0. Throws Error(value).
+    // Are the rows sparse, and do their zeros stay 0?
+    bool keeps_sparse(const Samples& samples) const {
+        return samples.inputs.csr && !samples.targets && keeps_zeros(scaling);
+    }
+    // Where it keeps them sparse and none is missing: the rows of these numbers, or all when there are none, checked.
+    // Throws Error(value).
     std::optional<RowSource> sparse(const Samples& samples, std::span<const std::int64_t> row_numbers,
                                     const RowNames& names, Converted& to) const;
-    // The rows of these numbers, or all of them when there are none, checked and converted. Rows in a device's memory
-    // stay there; they are not scaled. Throws Error(value).
+    // The rows of these numbers, or all of them when there are none, checked and converted. Rows with nothing observed
+    // have no weight. Rows in a device's memory stay there; they are not scaled, and have no missing values. Throws
+    // Error(value).
     RowSource convert(const Samples& samples, std::span<const std::int64_t> row_numbers, const RowNames& names,
                       Converted& to) const;
 };
+
+// Whether a row of masked targets has a value that is not missing.
+bool any_observed(MatrixView targets, std::int64_t row);
 
 }  // namespace isthmus

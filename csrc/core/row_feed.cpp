@@ -5,7 +5,7 @@
 #include <new>
 #include <numeric>
 
-#include "device/cgroup.hpp"
+#include "core/checks.hpp"
 
 namespace isthmus {
 namespace {
@@ -17,10 +17,18 @@ MatrixView row_range(MatrixView rows, std::int64_t first, std::int64_t count) {
     return {rows.row(first), count, rows.cols, rows.stride, rows.memory};
 }
 
-// A copy may take a quarter of the memory: the caller's own rows and other programs want some, too.
-bool is_small(const Table& table) {
-    const double bytes = 4.0 * static_cast<double>(table.rows) * static_cast<double>(table.cols);
-    return table.row_bytes == 0 || bytes <= static_cast<double>(memory_limit()) / 4;
+bool has_holes(const RowSource& source) {
+    return find_nan(source.inputs) || (source.targets && find_nan(*source.targets));
+}
+
+double bytes_of(const Table& table) {  // a row repeated is converted once
+    return sizeof(float) * static_cast<double>(table.row_bytes == 0 ? 1 : table.rows) * static_cast<double>(table.cols);
+}
+
+double sparse_bytes(const Table& table) {
+    constexpr double kEntry = sizeof(float) + sizeof(std::int32_t);
+    if (!table.csr) return 0.0;
+    return kEntry * static_cast<double>(table.csr->stored) + sizeof(std::int64_t) * static_cast<double>(table.rows + 1);
 }
 
 }  // namespace
@@ -31,26 +39,53 @@ RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count)
     if (source.weights) part.weights = source.weights + first;
     part.resident = source.resident;
     part.resident_row = source.resident_row + first;
+    part.masked = source.masked;
     return part;
+}
+
+double copy_bytes(const Samples& samples, const Passage& passage) {
+    const auto source = passage.in_place(samples, nullptr);
+    if (source && !(passage.means != nullptr && has_holes(*source))) return 0.0;
+    // Targets are a copy of their own where they are given, or where the inputs may be filled in or have to be clipped.
+    const bool clips = passage.clip_targets && passage.loss == Loss::bce;
+    const bool twice = !samples.targets && (clips || passage.means != nullptr);
+    return (twice ? 2.0 : 1.0) * bytes_of(samples.inputs) + (samples.targets ? bytes_of(*samples.targets) : 0.0);
+}
+
+double least_copy_bytes(const Samples& samples, const Passage& passage, RowFeed::Copy copy) {
+    // Sparse rows with a missing value are made dense.
+    const bool sparse = passage.keeps_sparse(samples) && (copy != RowFeed::Copy::whole || passage.means == nullptr);
+    const double whole = sparse ? sparse_bytes(samples.inputs) : copy_bytes(samples, passage);
+    return copy == RowFeed::Copy::whole ? whole : std::min(whole, sizeof(float) * static_cast<double>(kStretch));
 }
 
 RowFeed::RowFeed(const RowSource& source) : samples_(source), source_(source) {}
 
-RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy)
+RowFeed::RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy, double room)
     : samples_(samples), passage_(passage), names_(names), source_(passage.in_place(samples, &names)) {
     if (source_ || copy == Copy::blocks) return;
-    if ((source_ = passage_.sparse(samples_, {}, names, converted_))) return;
-    if (copy == Copy::whole || (copy == Copy::by_size && is_small(samples.inputs))) {
+    const auto copies = [&](double bytes, auto convert) {
+        if (copy == Copy::stretches || (copy == Copy::by_size && bytes > room)) return false;
         try {
-            source_ = passage_.convert(samples_, {}, names, converted_);
-            return;
+            if ((source_ = convert())) return true;
         } catch (const std::bad_alloc&) {
             if (copy == Copy::whole) throw;
-            converted_ = {};
         }
+        converted_ = {};
+        return false;
+    };
+    if (copies(sparse_bytes(samples.inputs), [&] { return passage_.sparse(samples_, {}, names, converted_); })) return;
+    if (copies(copy_bytes(samples, passage),
+               [&] { return std::optional(passage_.convert(samples_, {}, names, converted_)); })) {
+        return;
     }
     const std::int64_t most = std::max<std::int64_t>(1, kStretch / samples_.inputs.cols);
     for (std::int64_t first = 0; first < rows(); first += most) block(first, std::min(most, rows() - first));
+}
+
+double RowFeed::copied_bytes() const {
+    const std::size_t floats = converted_.inputs.size() + converted_.targets.size() + converted_.weights.size();
+    return sizeof(float) * static_cast<double>(floats) + static_cast<double>(converted_.sparse.bytes());
 }
 
 void RowFeed::hold(const Model& model) {
@@ -70,7 +105,7 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
     const std::int64_t batch = std::max<std::int64_t>(1, range.batch_size);
     const auto steps_a_stretch =
         static_cast<std::size_t>(std::max<std::int64_t>(1, kStretch / (samples_.inputs.cols * batch)));
-    Totals totals{range.loss_sum, range.weight_sum, 0, Status::complete};
+    Totals totals{range.loss_sum, range.weight_sum, range.penalty_sum, 0, Status::complete};
     StepRange part = range;
     for (std::size_t step = 0; step < range.learning_rates.size(); step += steps_a_stretch) {
         const std::size_t steps = std::min(steps_a_stretch, range.learning_rates.size() - step);
@@ -85,9 +120,11 @@ Totals RowFeed::train(Model& model, const StepRange& range, const UpdateRule& ru
         part.learning_rates = range.learning_rates.subspan(step, steps);
         part.loss_sum = totals.loss_sum;
         part.weight_sum = totals.weight_sum;
+        part.penalty_sum = totals.penalty_sum;
         const Totals done = model.train(source, part, rule, reducer, stop);
         totals.loss_sum = done.loss_sum;
         totals.weight_sum = done.weight_sum;
+        totals.penalty_sum = done.penalty_sum;
         totals.steps_done += done.steps_done;
         totals.status = done.status;
         if (done.status != Status::complete) break;

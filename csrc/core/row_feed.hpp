@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A caller's rows on their way to a device, for as long as a fit goes. What a device can read it reads in place; sparse
-// rows stay sparse, and get their zeros in a block or on the device a batch at a time. Other
-// rows are converted once where memory allows; where it does not, as with a mapped file that is larger than memory, a
-// stretch of steps at a time. All three give the same bits.
+// rows stay sparse, and get their zeros in a block, or on the device a batch at a time. Other rows are converted once
+// where memory allows; where it does not, as with a mapped file that is larger than memory, a stretch of steps at a
+// time. All of it gives the same bits.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/passage.hpp"
@@ -19,29 +20,29 @@ class RowFeed {
 public:
     enum class Copy : std::uint8_t {
         whole,      // all rows at once: std::bad_alloc when there is no room
-        by_size,    // whole where that is a small part of the machine's memory and can be had, else in stretches
+        by_size,    // whole where there is room for that, and it can be had, else in stretches
         stretches,  // converted again each time, after all were checked
         blocks,     // converted and checked as they come: for one pass
     };
 
     // Rows that a device can read, checked by nobody.
     RowFeed(const RowSource& source);  // NOLINT: the trainer takes such rows as they are
-    // Samples and scaling must outlive it. Throws Error(value) for a value that must not reach a device.
-    RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy);
+    // Samples and scaling must outlive it. `room`: bytes that a copy by_size may take. Throws Error(value) for a value
+    // that must not reach a device.
+    RowFeed(const Samples& samples, const Passage& passage, const RowNames& names, Copy copy, double room = 0.0);
     RowFeed(const RowFeed&) = delete;
     RowFeed& operator=(const RowFeed&) = delete;
 
     std::int64_t rows() const { return samples_.rows(); }
-    float weight(std::int64_t row) const { return samples_.weights ? samples_.weights[row] : 1.0F; }
-    bool has_weights() const { return samples_.weights != nullptr; }
+    std::string name() const { return names_.inputs; }  // what the caller calls them
+    // Of the copy that was made, or of a stretch.
+    double copied_bytes() const;
 
     // Has the device keep the rows, where they are all at hand, until release: nothing stale survives a fit.
     void hold(const Model& model);
     void release();
     // As Model::train on all rows; the range names them by their numbers.
     Totals train(Model& model, const StepRange& range, const UpdateRule& rule, Reducer* reducer, Stop& stop);
-    // All rows, where they are at hand.
-    const RowSource& all() const { return *source_; }
     // The most rows, up to a number, that `block` had better be asked for: it may have to convert them.
     std::int64_t block_rows(std::int64_t most) const;
     // Rows [first, first + count), with their zeros where they are sparse, valid until the next call of train or block.
@@ -58,6 +59,11 @@ private:
     Converted converted_;  // all of them, or a stretch
     std::vector<std::int64_t> numbers_;
 };
+
+// Of a whole copy of inputs and targets, at most; 0 where a device reads them in place.
+double copy_bytes(const Samples& samples, const Passage& passage);
+// Of the least that a feed needs: all where the copy must be whole, else a stretch.
+double least_copy_bytes(const Samples& samples, const Passage& passage, RowFeed::Copy copy);
 
 // Rows [first, first + count).
 RowSource slice(const RowSource& source, std::int64_t first, std::int64_t count);

@@ -17,55 +17,88 @@ constexpr std::int64_t kBlockElements = std::int64_t{1} << 15;
 // A column whose values are the same but for the rounding of what made them, such as 0.1 + 0.2 and 0.3, is constant.
 constexpr double kRounding = 8 * std::numeric_limits<double>::epsilon();
 
+// Of each column, over the values that are there.
 class Statistics {
 public:
     explicit Statistics(std::int64_t cols)
-        : mean_(size(cols)), squares_(size(cols)), low_(size(cols), kInfinity), high_(size(cols), -kInfinity) {}
+        : weight_(size(cols)),
+          first_(size(cols), kNan),
+          mean_(size(cols)),
+          squares_(size(cols)),
+          low_(size(cols), kInfinity),
+          high_(size(cols), -kInfinity),
+          unseen_(size(cols)) {}
 
-    // Rows of `block` (count, cols) with their weights.
+    // Rows of `block` (count, cols) with their weights. With kMasked a NaN is left out; where there is none, the bits
+    // are the same.
+    template <bool kMasked>
     void add(const std::vector<double>& block, const std::vector<double>& weights) {
-        double sum = 0.0;
-        for (const double weight : weights) sum += weight;
-        if (sum <= 0.0) return;
-        const double before = weight_;
-        weight_ += sum;
-        if (first_.empty()) {
-            for_each_row(block, weights, [&](const double* row, double) {
-                if (first_.empty()) first_.assign(row, row + mean_.size());
-            });
-        }
+        find_firsts(block, weights);
+        double all = 0.0;
+        for (const double weight : weights) all += weight;
+        block_weight_.assign(mean_.size(), kMasked ? 0.0 : all);
         block_mean_.assign(mean_.size(), 0.0);
         block_squares_.assign(mean_.size(), 0.0);
+        // A missing value differs from the first by nothing, and weighs nothing.
+        const auto weigh = [](double& d, double weight) {
+            if (!kMasked || !std::isnan(d)) return weight;
+            d = 0.0;
+            return 0.0;
+        };
         for_each_row(block, weights, [&](const double* row, double weight) {
             for (std::size_t c = 0; c < mean_.size(); ++c) {
-                block_mean_[c] += weight * (row[c] - first_[c]);
-                low_[c] = std::min(low_[c], row[c]);
+                double d = row[c] - first_[c];
+                const double mine = weigh(d, weight);
+                if constexpr (kMasked) block_weight_[c] += mine;
+                block_mean_[c] += mine * d;
+                low_[c] = std::min(low_[c], row[c]);  // which is not the NaN
                 high_[c] = std::max(high_[c], row[c]);
             }
         });
-        for (double& mean : block_mean_) mean /= sum;
+        for (std::size_t c = 0; c < mean_.size(); ++c) {
+            if (block_weight_[c] > 0.0) block_mean_[c] /= block_weight_[c];
+        }
         for_each_row(block, weights, [&](const double* row, double weight) {
             for (std::size_t c = 0; c < mean_.size(); ++c) {
-                const double d = row[c] - first_[c] - block_mean_[c];
-                block_squares_[c] += weight * d * d;
+                double d = row[c] - first_[c];
+                const double mine = weigh(d, weight);
+                d -= block_mean_[c];
+                block_squares_[c] += mine * d * d;
             }
         });
         for (std::size_t c = 0; c < mean_.size(); ++c) {
+            const double sum = block_weight_[c];
+            if (sum <= 0.0) continue;
+            const double before = weight_[c];
+            weight_[c] += sum;
             const double d = block_mean_[c] - mean_[c];
-            mean_[c] += d * (sum / weight_);
-            squares_[c] += block_squares_[c] + d * d * (before * sum / weight_);
+            mean_[c] += d * (sum / weight_[c]);
+            squares_[c] += block_squares_[c] + d * d * (before * sum / weight_[c]);
         }
     }
 
-    Scaling result(ScalingKind kind, const std::string& name) const {
-        Scaling scaling{mean_, std::vector<double>(mean_.size(), 1.0)};
+    // Throws Error(value) for a column without any value.
+    std::vector<double> means(const std::string& name) const {
+        std::vector<double> means(mean_.size());
         for (std::size_t c = 0; c < mean_.size(); ++c) {
-            scaling.shift[c] += first_[c];
+            if (!(weight_[c] > 0.0)) {
+                throw Error(ErrorKind::value, name + "[:, " + std::to_string(c) +
+                                                  "] has no value in the rows that are trained on: all are missing, "
+                                                  "held back or without weight; leave the column out");
+            }
+            means[c] = first_[c] + mean_[c];
+        }
+        return means;
+    }
+
+    Scaling scaling(ScalingKind kind, const std::string& name) const {
+        Scaling scaling{means(name), std::vector<double>(mean_.size(), 1.0)};
+        for (std::size_t c = 0; c < mean_.size(); ++c) {
             const double range = high_[c] - low_[c];
             const bool constant = range <= kRounding * std::max(std::abs(low_[c]), std::abs(high_[c]));
             if (kind == ScalingKind::minmax || constant) scaling.shift[c] = low_[c];
             if (constant) continue;
-            scaling.scale[c] = kind == ScalingKind::minmax ? range : std::sqrt(squares_[c] / weight_);
+            scaling.scale[c] = kind == ScalingKind::minmax ? range : std::sqrt(squares_[c] / weight_[c]);
             if (!std::isfinite(scaling.scale[c]) || !(scaling.scale[c] > 0.0)) {
                 throw Error(ErrorKind::value, name + "[:, " + std::to_string(c) +
                                                   "] spreads beyond what float64 can square; it cannot be scaled");
@@ -76,6 +109,7 @@ public:
 
 private:
     static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    static constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
     static std::size_t size(std::int64_t cols) { return static_cast<std::size_t>(cols); }
 
@@ -86,20 +120,31 @@ private:
         }
     }
 
-    double weight_ = 0.0;
-    std::vector<double> first_;           // the first row that has a weight
+    void find_firsts(const std::vector<double>& block, const std::vector<double>& weights) {
+        for_each_row(block, weights, [&](const double* row, double) {
+            if (unseen_ == 0) return;
+            unseen_ = 0;
+            for (std::size_t c = 0; c < first_.size(); ++c) {
+                if (std::isnan(first_[c])) first_[c] = row[c];
+                unseen_ += std::isnan(first_[c]) ? 1 : 0;
+            }
+        });
+    }
+
+    std::vector<double> weight_;
+    std::vector<double> first_;           // the first value in a row that has a weight, NaN before there is one
     std::vector<double> mean_, squares_;  // of the differences from it
     std::vector<double> low_, high_;
-    std::vector<double> block_mean_, block_squares_;
+    std::size_t unseen_;  // columns without a first value
+    std::vector<double> block_weight_, block_mean_, block_squares_;
 };
 
-}  // namespace
-
-Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::int64_t> row_numbers,
-                    const float* weights, const std::string& name) {
+template <bool kMasked>
+Statistics statistics(const Table& table, std::span<const std::int64_t> row_numbers, const float* weights,
+                      const std::string& name) {
     const std::int64_t n = row_numbers.empty() ? table.rows : static_cast<std::int64_t>(row_numbers.size());
     const std::int64_t most = std::clamp<std::int64_t>(kBlockElements / table.cols, 1, kBlockRows);
-    Statistics statistics(table.cols);
+    Statistics result(table.cols);
     std::vector<double> block;
     std::vector<double> block_weights;
     for (std::int64_t first = 0; first < n; first += most) {
@@ -112,16 +157,33 @@ Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::i
             double* const values = block.data() + i * table.cols;
             read_row(table, row, values);
             for (std::int64_t c = 0; c < table.cols; ++c) {
-                if (!std::isfinite(values[c])) refuse_non_finite(table, {row, c}, name, 0);
+                if (std::isfinite(values[c]) || (kMasked && std::isnan(values[c]))) continue;
+                refuse_non_finite(table, {row, c}, name, 0);
             }
             block_weights[static_cast<std::size_t>(i)] = weights != nullptr ? double{weights[row]} : 1.0;
         }
-        statistics.add(block, block_weights);
+        result.add<kMasked>(block, block_weights);
     }
-    Scaling scaling = statistics.result(kind, name);
-    // Sparse rows stay sparse: they are only divided.
+    return result;
+}
+
+// Rows of a sparse table are only divided by `standard`, so that they stay sparse.
+Scaling kept_sparse(const Table& table, ScalingKind kind, Scaling scaling) {
     if (table.csr && kind == ScalingKind::standard) std::ranges::fill(scaling.shift, 0.0);
     return scaling;
+}
+
+}  // namespace
+
+Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::int64_t> row_numbers,
+                    const float* weights, const std::string& name) {
+    return kept_sparse(table, kind, statistics<false>(table, row_numbers, weights, name).scaling(kind, name));
+}
+
+Columns fit_columns(std::optional<ScalingKind> kind, const Table& table, std::span<const std::int64_t> row_numbers,
+                    const float* weights, const std::string& name) {
+    const Statistics found = statistics<true>(table, row_numbers, weights, name);
+    return {kind ? kept_sparse(table, *kind, found.scaling(*kind, name)) : Scaling{}, found.means(name)};
 }
 
 void unscale(const Scaling& scaling, MutableMatrixView rows) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,15 @@ struct Scaling {
 // none; weights has one float a row of the table, or is null. A sparse table's standard shifts are 0.
 // Throws Error(value) for NaN and infinity, and for a column whose spread float64 cannot hold.
 Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::int64_t> row_numbers,
+                    const float* weights, const std::string& name);
+
+// What is learned of columns whose values may be missing: of those that are there. Throws Error(value) for a column
+// without any, too.
+struct Columns {
+    Scaling scaling;            // empty without a kind
+    std::vector<double> means;  // in the units of the table
+};
+Columns fit_columns(std::optional<ScalingKind> kind, const Table& table, std::span<const std::int64_t> row_numbers,
                     const float* weights, const std::string& name);
 
 // Scaled rows back to the units of the input, in place, through double.

@@ -82,7 +82,8 @@ private:
 };
 
 template <class Row>
-std::optional<Position> convert_rows(const Table& table, Row row_of, const Scaling* scaling, MutableMatrixView out) {
+std::optional<Position> convert_rows(const Table& table, Row row_of, const Scaling* scaling, MutableMatrixView out,
+                                     Missing missing) {
     return with_type(table.number, [&]<class T>(T) -> std::optional<Position> {
         std::optional<DenseRows<T>> sparse;
         if (table.csr) sparse.emplace(table, scaling);
@@ -92,7 +93,8 @@ std::optional<Position> convert_rows(const Table& table, Row row_of, const Scali
             } else {
                 convert_row<T>(table, row_of(i), scaling, out.row(i));
             }
-            const auto at = find_non_finite({out.row(i), 1, out.cols, out.cols});
+            const MatrixView row{out.row(i), 1, out.cols, out.cols};
+            const auto at = missing == Missing::mask ? find_infinite(row) : find_non_finite(row);
             if (at) return Position{row_of(i), at->col};
         }
         return std::nullopt;
@@ -145,13 +147,14 @@ std::string Table::text(Position at) const {
 }
 
 std::optional<Position> gather(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                               MutableMatrixView out) {
+                               MutableMatrixView out, Missing missing) {
     const auto row_of = [&](std::int64_t i) { return row_numbers[static_cast<std::size_t>(i)]; };
-    return convert_rows(table, row_of, scaling, out);
+    return convert_rows(table, row_of, scaling, out, missing);
 }
 
-std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out) {
-    return convert_rows(table, [=](std::int64_t i) { return first + i; }, scaling, out);
+std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out,
+                                Missing missing) {
+    return convert_rows(table, [=](std::int64_t i) { return first + i; }, scaling, out, missing);
 }
 
 Table on_host(const Table& table, std::vector<float>& to) {
@@ -173,11 +176,14 @@ void read_row(const Table& table, std::int64_t row, double* out) {
     });
 }
 
-std::optional<Position> find_non_finite(const Table& table) {
+std::optional<Position> find_non_finite(const Table& table, Missing missing) {
+    const auto may_be = [=](double value) {
+        return std::isfinite(value) || (missing == Missing::mask && std::isnan(value));
+    };
     std::vector<double> row(static_cast<std::size_t>(table.cols));
     for (std::int64_t r = 0; r < table.rows; ++r) {
         read_row(table, r, row.data());
-        const auto at = std::find_if_not(row.begin(), row.end(), [](double value) { return std::isfinite(value); });
+        const auto at = std::find_if_not(row.begin(), row.end(), may_be);
         if (at != row.end()) return Position{r, at - row.begin()};
     }
     return std::nullopt;

@@ -53,14 +53,16 @@ private:
 };
 
 // Row row_numbers[i], scaled unless scaling is null, as row i of out. Returns the place, in the table, of the first
-// element that is not finite in float32; what out holds from its row on is then undefined.
+// element that is not finite in float32; what out holds from its row on is then undefined. With Missing::mask a NaN
+// stays one, and only what is infinite is found.
 std::optional<Position> gather(const Table& table, std::span<const std::int64_t> row_numbers, const Scaling* scaling,
-                               MutableMatrixView out);
+                               MutableMatrixView out, Missing missing = Missing::error);
 // The same for rows [first, first + out.rows).
-std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out);
+std::optional<Position> convert(const Table& table, std::int64_t first, const Scaling* scaling, MutableMatrixView out,
+                                Missing missing = Missing::error);
 
-// The first element in row order that is NaN or infinite as it stands.
-std::optional<Position> find_non_finite(const Table& table);
+// The first element in row order that is NaN or infinite as it stands; with Missing::mask, that is infinite.
+std::optional<Position> find_non_finite(const Table& table, Missing missing = Missing::error);
 
 // The table itself, or a copy in `to` of one in the device's memory.
 Table on_host(const Table& table, std::vector<float>& to);

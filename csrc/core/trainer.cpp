@@ -13,6 +13,7 @@
 #include "core/evaluation.hpp"
 #include "core/guarded_steps.hpp"
 #include "core/interrupt.hpp"
+#include "core/program.hpp"
 #include "core/schedule.hpp"
 #include "core/stopwatch.hpp"
 
@@ -64,7 +65,7 @@ void plan_fit(Progress& progress, std::int64_t epochs, std::int64_t steps_per_ep
 
 void leave_epoch(Progress& progress) {
     progress.step_in_epoch = 0;
-    progress.loss_sum = progress.weight_sum = progress.seconds = 0.0;
+    progress.loss_sum = progress.weight_sum = progress.penalty_sum = progress.seconds = 0.0;
 }
 
 void forget_fit(Progress& progress) {
@@ -82,8 +83,18 @@ void forget_watched(Progress& progress) {
 }
 
 // 0 where no row had a weight: an epoch resumed on other data may have none left.
-double mean_loss(const Progress& progress) {
-    return progress.weight_sum > 0.0 ? progress.loss_sum / progress.weight_sum : 0.0;
+double mean(double sum, const Progress& progress) {
+    return progress.weight_sum > 0.0 ? sum / progress.weight_sum : 0.0;
+}
+
+// What an epoch came to before the validation, at the end of its last step.
+EpochInfo trained_epoch(const Progress& progress, const Configuration& configuration, std::int64_t n_epochs,
+                        double learning_rate) {
+    EpochInfo info{progress.epoch + 1, n_epochs, mean(progress.loss_sum, progress), {}, learning_rate, 0.0, {}};
+    if (const auto penalty = penalty_of(configuration)) {
+        info.penalty = {penalty->kind, mean(progress.penalty_sum, progress)};
+    }
+    return info;
 }
 
 void make_room(std::vector<double>& values) {
@@ -97,10 +108,12 @@ void finish_epoch(Progress& progress, const EpochInfo& info) {
     make_room(history.val_loss);
     make_room(history.learning_rate);
     make_room(history.seconds);
+    make_room(history.penalty);
     history.loss.push_back(info.loss);
     if (info.val_loss) history.val_loss.push_back(*info.val_loss);
     history.learning_rate.push_back(info.learning_rate);
     history.seconds.push_back(info.seconds);
+    if (info.penalty) history.penalty.push_back(info.penalty->second);
     ++progress.epoch;
     leave_epoch(progress);
 }
@@ -156,7 +169,7 @@ private:
             state_.seconds += watch.lap();
             if (interrupt_.requested()) return FitEnd::stopped;
 
-            EpochInfo info{state_.epoch + 1, last_epoch, mean_loss(state_), {}, learning_rate, 0.0};
+            EpochInfo info = trained_epoch(state_, configuration_, last_epoch, learning_rate);
             if (validation_ && !(info.val_loss = validate())) return FitEnd::stopped;
             watch_loss(info.val_loss.value_or(info.loss));
             info.seconds = state_.seconds + watch.lap();
@@ -320,8 +333,8 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
             throw;
         }
         if (status == Status::stopped) return leave_epoch(state);
-        const EpochInfo info{state.epoch + 1, state.epoch + 1, mean_loss(state), {}, configuration.learning_rate,
-                             watch.lap()};
+        EpochInfo info = trained_epoch(state, configuration, state.epoch + 1, configuration.learning_rate);
+        info.seconds = watch.lap();
         finish_epoch(state, info);
         if (hooks.on_epoch_end) hooks.on_epoch_end(info);
     });

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "core/row_feed.hpp"
 #include "core/training_state.hpp"
@@ -21,6 +22,7 @@ struct EpochInfo {
     std::optional<double> val_loss;
     double learning_rate = 0.0;
     double seconds = 0.0;
+    std::optional<std::pair<PenaltyKind, double>> penalty;  // what was added to the errors, before its weight
 };
 
 // Where a fit is when its state is one to go on from: before its first step, after an epoch, or where it is left, be it

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/fingerprint.hpp"
@@ -19,17 +20,19 @@ struct History {
     std::vector<double> val_loss;
     std::vector<double> learning_rate;  // that of the epoch's last step
     std::vector<double> seconds;
+    std::vector<double> penalty;  // mean of what is added to the errors, before its weight; empty where nothing is
 
     // Where it ended, to go back there: it only grows while training.
     struct End {
-        std::size_t loss, val_loss, learning_rate, seconds;
+        std::size_t loss, val_loss, learning_rate, seconds, penalty;
     };
-    End end() const { return {loss.size(), val_loss.size(), learning_rate.size(), seconds.size()}; }
+    End end() const { return {loss.size(), val_loss.size(), learning_rate.size(), seconds.size(), penalty.size()}; }
     void cut(const End& end) {
         loss.resize(end.loss);
         val_loss.resize(end.val_loss);
         learning_rate.resize(end.learning_rate);
         seconds.resize(end.seconds);
+        penalty.resize(end.penalty);
     }
 };
 
@@ -42,6 +45,7 @@ struct Counters {
     std::int64_t step_in_epoch = 0;
     double loss_sum = 0.0;
     double weight_sum = 0.0;
+    double penalty_sum = 0.0;
     double seconds = 0.0;
 
     // The fit under way, which its schedule is a function of, or the one that was interrupted: where it began, and the
@@ -68,6 +72,13 @@ struct Progress : Counters {
 struct TrainingState : Progress {
     Tensors tensors;
     DataPrint data;  // of the fit that fit_last_epoch belongs to; empty: it leaves no checkpoints
+
+    // Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
+    std::optional<double> loss() const {
+        if (!history.loss.empty()) return history.loss.back();
+        if (weight_sum > 0.0) return loss_sum / weight_sum;
+        return std::nullopt;
+    }
 };
 
 }  // namespace isthmus

@@ -15,39 +15,67 @@
 
 namespace isthmus::cpu::ISTHMUS_ISA {
 
-// By value: to the compiler a store of a vector may change what lies behind a reference.
-template <class LossT, bool kGradient, bool kValues>
+// How many of a row's targets are not NaN.
+static float count_observed(const float* target, std::int64_t cols) {
+    Vec count(0.0F);
+    for_each_vector(cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
+        using T = typename decltype(part)::T;
+        const T t = part.load(target + j);
+        count = count + part.sum(part.keep(select(t == t, T(1.0F), T(0.0F))));
+    });
+    return static_cast<float>(sum_lanes(count));
+}
+
+// By value: to the compiler a store of a vector may change what lies behind a reference. Where all is observed, kMasked
+// changes no bit.
+template <class LossT, bool kMasked, bool kGradient, bool kValues>
 static void loss_with(const LossArgs l) {
     for (std::int64_t r = 0; r < l.rows; ++r) {
         const float* y = l.y + r * l.y_stride;
         const float* target = l.targets[r];
         float* dy = kGradient ? l.dy + r * l.dy_stride : nullptr;
         float* values = kValues ? l.values + r * l.values_stride : nullptr;
-        const float scale = kGradient ? l.row_scale[r] : 0.0F;
+        float scale = kGradient ? l.row_scale[r] : 0.0F;
+        double divisor = l.divisor;
+        if constexpr (kMasked) {
+            const float observed = count_observed(target, l.cols);
+            scale = observed > 0.0F ? scale * (static_cast<float>(l.cols) / observed) : 0.0F;
+            divisor = observed > 0.0F ? static_cast<double>(observed) : 1.0;
+        }
         Vec sum(0.0F);
         for_each_vector(l.cols, [&](std::int64_t j, auto part) ISTHMUS_LAMBDA_INLINE {
             using T = typename decltype(part)::T;
             T value;
             T gradient;
-            LossT::evaluate(part.load(y + j), part.load(target + j), value, gradient);
+            const T t = part.load(target + j);
+            LossT::evaluate(part.load(y + j), t, value, gradient);
+            if constexpr (kValues) part.store(value, values + j);
+            if constexpr (kMasked) {
+                value = select(t == t, value, T(0.0F));
+                gradient = select(t == t, gradient, T(0.0F));
+            }
             sum = sum + part.sum(part.keep(value));
             if constexpr (kGradient) part.store_whole(part.keep(gradient * T(scale)), dy + j);
-            if constexpr (kValues) part.store(value, values + j);
         });
-        l.errors[r] = sum_lanes(sum) / l.divisor;
+        l.errors[r] = sum_lanes(sum) / divisor;
+    }
+}
+
+template <class LossT, bool kMasked>
+static void loss_of(const LossArgs& args) {
+    if (args.dy != nullptr) {
+        loss_with<LossT, kMasked, true, false>(args);
+    } else if (args.values != nullptr) {
+        loss_with<LossT, kMasked, false, true>(args);
+    } else {
+        loss_with<LossT, kMasked, false, false>(args);
     }
 }
 
 static void loss(const LossArgs& args) {
     math::visit(args.loss, [&](auto which) {
         using LossT = decltype(which);
-        if (args.dy != nullptr) {
-            loss_with<LossT, true, false>(args);
-        } else if (args.values != nullptr) {
-            loss_with<LossT, false, true>(args);
-        } else {
-            loss_with<LossT, false, false>(args);
-        }
+        args.masked ? loss_of<LossT, true>(args) : loss_of<LossT, false>(args);
     });
 }
 
@@ -143,7 +171,7 @@ static void corrupt(const CorruptArgs& c) {
     for (std::int64_t begin = 0; begin < c.cols; begin += 4 * kLanes) {
         const IVec group = lanes + IVec(static_cast<std::int32_t>(begin / 4));
         const auto random = math::philox(
-            math::noise_counter(group, static_cast<std::uint64_t>(c.row_number), c.noise.epoch), c.noise.seed);
+            math::row_counter(c.purpose, group, static_cast<std::uint64_t>(c.row_number), c.noise.epoch), c.noise.seed);
         const bool gaussian = c.noise.kind == NoiseKind::gaussian;
         const math::Quad<Vec> q = gaussian ? math::gaussians<Vec>(random) : math::uniforms<Vec>(random);
         const Vec even_low = interleave_low(q.value[0], q.value[2]);

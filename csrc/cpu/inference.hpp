@@ -18,6 +18,10 @@ namespace isthmus::cpu {
 // Buffers of calls that are over, for the next ones: fresh memory costs a page fault every 4 KB. Any number of threads.
 class ScratchPool {
 public:
+    ScratchPool() = default;
+    // With one of that size, for calls one at a time that shall find theirs there.
+    explicit ScratchPool(std::int64_t size) { give(Buffer(size)); }
+
     Buffer take(std::int64_t size);
     void give(Buffer buffer);
 
@@ -38,6 +42,9 @@ struct Inference {
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const;
     void row_errors(const RowSource& source, std::span<double> errors,
                     std::optional<MutableMatrixView> per_feature) const;
+
+    // Floats of scratch that no call with at most so many rows exceeds.
+    static std::int64_t most_scratch(const Network& network, std::int64_t rows, int threads);
 };
 
 }  // namespace isthmus::cpu

@@ -11,6 +11,7 @@
 #include "cpu/layout.hpp"
 #include "device/contract.hpp"
 #include "math/optimizers.hpp"
+#include "math/philox.hpp"
 
 namespace isthmus::cpu {
 
@@ -89,7 +90,8 @@ struct UpdateArgs {
     std::int64_t n;
 };
 
-// Loss of whole rows. `y` is the output, for a loss from logits z.
+// Loss of whole rows. `y` is the output, for a loss from logits z. `masked`: a NaN target is not observed, as RowSource
+// has it; a row is then divided by the number of those that are, and row_scale multiplied by what of all they are.
 struct LossArgs {
     Loss loss;
     std::int64_t rows, cols;
@@ -103,13 +105,49 @@ struct LossArgs {
     std::int64_t dy_stride;
     float* values;  // each element's loss (rows, cols), or null; not together with dy
     std::int64_t values_stride;
+    bool masked = false;
 };
 
 struct CorruptArgs {
+    math::Purpose purpose;
     Noise noise;
     std::int64_t row_number;
     std::int64_t cols;
     float* x;  // one row, in place
+};
+
+// One row of a code: all but its k largest units become 0 in place, and kept[j] 1 where unit j was kept, else 0.
+struct TopKArgs {
+    std::int64_t cols, k;
+    float* code;
+    float* kept;
+};
+
+// dcode[j] += scale * sign(code[j]), then 0 where kept, if given, is.
+struct CodeGradientArgs {
+    std::int64_t cols;
+    const float* code;
+    const float* kept;
+    float scale;
+    float* dcode;
+};
+
+// One row of a code that is drawn (math/gaussian_code.hpp): cols means, and as many log variances behind them.
+struct SampleArgs {
+    std::int64_t cols;
+    const float* parameters;
+    const float* eps;
+    float* code;
+};
+
+// From the gradient by the code, and the weight of the divergence in it, to that by the parameters.
+struct SampleGradientArgs {
+    std::int64_t cols;
+    const float* parameters;
+    const float* eps;
+    const float* dcode;
+    float scale;
+    float* dparameters;
 };
 
 // x (rows, cols) = the rows pointed to.
@@ -146,11 +184,13 @@ struct Products {
     void (*round)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t x_stride, Pair* pairs);
 };
 
+inline constexpr int kMostTileRows = 16;
+
 struct InstructionSet {
     const char* name;
     int lanes;
     int panel;
-    int tile_rows;
+    int tile_rows;  // at most kMostTileRows
 
     Products products;  // in float32
     // True when every new param and v is finite.
@@ -161,6 +201,13 @@ struct InstructionSet {
     void (*activation_backward)(Activation, std::int64_t n, const float* kept, const float* dy, float* dz);
     void (*gather)(const GatherArgs&);
     void (*corrupt)(const CorruptArgs&);
+    void (*keep_largest)(const TopKArgs&);
+    // Sum of the absolute values of n floats.
+    double (*sum_of_absolutes)(const float* x, std::int64_t n);
+    void (*code_gradient)(const CodeGradientArgs&);
+    // Gives the sum of the divergences.
+    double (*sample)(const SampleArgs&);
+    void (*sample_gradient)(const SampleGradientArgs&);
     bool (*all_finite)(std::int64_t rows, std::int64_t cols, const float* x, std::int64_t stride);
     // out = a + b.
     void (*sum)(std::int64_t n, const float* a, const float* b, float* out);

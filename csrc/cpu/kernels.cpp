@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels of one instruction set: this file is compiled once for each, with ISTHMUS_ISA naming the namespace.
+#include "cpu/code_kernels.hpp"
 #include "cpu/dense.hpp"
 #include "cpu/elementwise.hpp"
 #include "cpu/isa.hpp"
@@ -9,6 +10,8 @@
 #define ISTHMUS_TEXT(x) ISTHMUS_TEXT_OF(x)
 
 namespace isthmus::cpu::ISTHMUS_ISA {
+
+static_assert(kTileRows <= kMostTileRows);
 
 extern const InstructionSet kInstructionSet;  // a const is internal unless declared otherwise
 const InstructionSet kInstructionSet = {
@@ -34,6 +37,11 @@ const InstructionSet kInstructionSet = {
     .activation_backward = activation_backward,
     .gather = gather,
     .corrupt = corrupt,
+    .keep_largest = keep_largest,
+    .sum_of_absolutes = sum_of_absolutes,
+    .code_gradient = code_gradient,
+    .sample = sample,
+    .sample_gradient = sample_gradient,
     .all_finite = all_finite,
     .sum = sum,
     .sum_of_squares = sum_of_squares,

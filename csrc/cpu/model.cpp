@@ -10,6 +10,7 @@
 #include "cpu/passes.hpp"
 #include "cpu/step.hpp"
 #include "cpu/team.hpp"
+#include "cpu/tied.hpp"
 #include "cpu/weight_gradients.hpp"
 
 namespace isthmus::cpu {
@@ -68,9 +69,10 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     const std::int64_t piece = std::min(batch, kPieceRows);
     // Forward, weight gradient and input gradient: three products, two operations each.
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(batch);
-    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece;
-    const bool replicated =
-        !split && thread_limit() >= ReplicaRunner::kThreads && rows_summed_first(network_, batch) < batch;
+    const bool split = options_.step_plan == StepPlan::split || reducer != nullptr || rule.clip_norm || batch > piece ||
+                       network_.tied();
+    const bool replicated = !split && network_.code() == nullptr && thread_limit() >= ReplicaRunner::kThreads &&
+                            rows_summed_first(network_, batch) < batch;
     const int threads = replicated ? ReplicaRunner::kThreads : threads_for(flops, thread_limit(), kStepFlopsPerThread);
     last_plan_ = (replicated ? "fused, the weights in each thread, "
                   : split    ? "split, "
@@ -102,18 +104,18 @@ Totals CpuModel::gradient(const RowSource& source, std::span<float> flat) const 
     Buffer gradient(network_.flat_size());
     std::vector<std::int64_t> rows(static_cast<std::size_t>(n));
     std::iota(rows.begin(), rows.end(), std::int64_t{0});
-    Totals totals;
-    totals.steps_done = 1;
+    Sums sums;
     const double flops = 6.0 * static_cast<double>(network_.multiply_adds()) * static_cast<double>(n);
     const int threads = threads_for(flops, thread_limit());
     Workspace work(network_, std::min(n, kPieceRows), threads);
     run_team(threads, [&](const Member& me) {
         const GradientSum sum{network_, {flat_.params.data(), copies_.data()}, source, Noise{}, work, gradient.data()};
-        sum.run(me, rows, totals.loss_sum, totals.weight_sum);
+        sum.run(me, rows, sums);
+        add_tied_gradients(network_, gradient.data(), me);
     });
     std::fill(flat.begin(), flat.end(), 0.0F);
     network_.unpack(gradient, flat, copy_threads());
-    return totals;
+    return {sums.loss, sums.weight, sums.penalty, 1, Status::complete};
 }
 
 Inference CpuModel::inference() const {
@@ -127,6 +129,36 @@ bool CpuModel::run(std::size_t first_op, std::size_t last_op, MatrixView rows, M
 void CpuModel::row_errors(const RowSource& source, std::span<double> errors,
                           std::optional<MutableMatrixView> per_feature, Memory /*memory*/) const {
     inference().row_errors(source, errors, per_feature);
+}
+
+// Scratch of its own, which no other call can take.
+class CpuModel::CpuRunner final : public Runner {
+public:
+    CpuRunner(const CpuModel& model, std::int64_t max_rows, int n_threads)
+        : model_(model),
+          n_threads_(n_threads),
+          scratch_(Inference::most_scratch(model.network_, max_rows, n_threads)) {}
+
+    bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) override {
+        return inference().run(first_op, last_op, rows, out);
+    }
+    void row_errors(const RowSource& source, std::span<double> errors,
+                    std::optional<MutableMatrixView> per_feature) override {
+        inference().row_errors(source, errors, per_feature);
+    }
+
+private:
+    Inference inference() {
+        return {model_.network_, {model_.flat_.params.data(), model_.copies_.data()}, scratch_, n_threads_};
+    }
+
+    const CpuModel& model_;
+    int n_threads_;
+    ScratchPool scratch_;
+};
+
+std::unique_ptr<Runner> CpuModel::runner(std::int64_t max_rows, int n_threads) const {
+    return std::make_unique<CpuRunner>(*this, max_rows, n_threads > 0 ? n_threads : default_threads());
 }
 
 }  // namespace isthmus::cpu

@@ -29,8 +29,11 @@ public:
     bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const override;
     void row_errors(const RowSource& source, std::span<double> errors, std::optional<MutableMatrixView> per_feature,
                     Memory memory) const override;
+    std::unique_ptr<Runner> runner(std::int64_t max_rows, int n_threads) const override;
 
 private:
+    class CpuRunner;
+
     struct Flat {
         Buffer params, m, v;
     };

@@ -28,8 +28,13 @@ Network::Network(const Program& program, const InstructionSet& isa, const Produc
       loss_from_logits_(false),
       contract_size_(program.flat_size) {
     math::visit(loss_, [&](auto loss) { loss_from_logits_ = decltype(loss)::from_logits; });
+    code_ = code_stage(program);
+    std::vector<ParamId> weights;
     for (std::size_t i = 0; i < program.ops.size(); ++i) {
-        const Dense& op = std::get<Dense>(program.ops[i]);
+        layers_before_.push_back(layers_.size());
+        const auto* const dense = std::get_if<Dense>(&program.ops[i]);
+        if (dense == nullptr) continue;
+        const Dense& op = *dense;
         Layer layer;
         layer.weight_parameter = program.parameters[op.weight];
         layer.bias_parameter = program.parameters[op.bias];
@@ -37,7 +42,11 @@ Network::Network(const Program& program, const InstructionSet& isa, const Produc
         layer.out = program.width(i + 1);
         layer.activation = op.activation;
         math::visit(op.activation, [&](auto act) { layer.needs_z = decltype(act)::needs_z; });
-        layer.input_gradient = i > 0;
+        layer.input_gradient = !layers_.empty();
+        layer.tied = op.transposed;
+        tied_ |= op.transposed;
+        weights.push_back(op.weight);
+        layer.owner = static_cast<std::size_t>(std::ranges::find(weights, op.weight) - weights.begin());
         layer.forward = {layer.in + 1, layer.out, isa.lanes, isa.panel};
         layer.backward = {layer.out, layer.in, isa.lanes, isa.panel};
         layer.weight = flat_size_;
@@ -55,7 +64,7 @@ Network::Network(const Program& program, const InstructionSet& isa, const Produc
                 for (std::int64_t begin = group; begin < group_end; begin += kWeightTileRows) {
                     const std::int64_t end = std::min(begin + kWeightTileRows, layer.in);
                     const bool bias = end == layer.in;
-                    weight_tiles_.push_back({i, p, begin, end, bias,
+                    weight_tiles_.push_back({layers_.size(), p, begin, end, bias,
                                              layer.weight + layer.forward.panel_offset(p) + begin * width,
                                              (end - begin + (bias ? 1 : 0)) * width});
                 }
@@ -63,6 +72,7 @@ Network::Network(const Program& program, const InstructionSet& isa, const Produc
         }
         layers_.push_back(layer);
     }
+    layers_before_.push_back(layers_.size());
 }
 
 Activation Network::training_activation(std::size_t layer) const {
@@ -77,11 +87,17 @@ void Network::pack(std::span<const float> from, Buffer& to, int threads) const {
     }
     run_team(threads, [&](const Member& me) {
         for (const Layer& layer : layers_) {
-            const MatrixView weight{from.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+            const float* const weight = from.data() + layer.weight_parameter.offset;
+            const float* const bias = from.data() + layer.bias_parameter.offset;
             const std::int64_t panels = layer.forward.count();
             for (std::int64_t p = me.begin(panels); p < me.end(panels); ++p) {
-                pack_weight_panel(*isa_, layer.forward, p, weight, from.data() + layer.bias_parameter.offset,
-                                  to.data() + layer.weight);
+                if (layer.tied) {
+                    pack_transposed_weight_panel(layer.forward, p, {weight, layer.in, layer.out, layer.out}, bias,
+                                                 to.data() + layer.weight);
+                } else {
+                    pack_weight_panel(*isa_, layer.forward, p, {weight, layer.out, layer.in, layer.in}, bias,
+                                      to.data() + layer.weight);
+                }
             }
         }
     });
@@ -91,10 +107,14 @@ void Network::unpack(const Buffer& from, std::span<float> to, int threads) const
     run_team(threads, [&](const Member& me) {
         for (const Layer& layer : layers_) {
             const MutableMatrixView weight{to.data() + layer.weight_parameter.offset, layer.out, layer.in, layer.in};
+            float* const bias = to.data() + layer.bias_parameter.offset;
             const std::int64_t panels = layer.forward.count();
             for (std::int64_t p = me.begin(panels); p < me.end(panels); ++p) {
-                unpack_weight_panel(*isa_, layer.forward, p, from.data() + layer.weight, weight,
-                                    to.data() + layer.bias_parameter.offset);
+                if (layer.tied) {  // the owner of the weight gives it back
+                    unpack_bias_panel(layer.forward, p, from.data() + layer.weight, bias);
+                } else {
+                    unpack_weight_panel(*isa_, layer.forward, p, from.data() + layer.weight, weight, bias);
+                }
             }
         }
     });

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "cpu/buffer.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/layout.hpp"
+#include "device/code_stage.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus::cpu {
@@ -20,6 +22,8 @@ struct Layer {
     Activation activation = Activation::linear;
     bool needs_z = false;
     bool input_gradient = false;  // not for the first layer
+    bool tied = false;            // its weight is that of the layer `owner`, transposed
+    std::size_t owner = 0;
 
     PanelLayout forward;      // {in + 1, out}: of weight and bias, their gradient, m, v
     PanelLayout backward;     // {out, in}: the transposed copy for dx = dz @ w, in float32
@@ -64,6 +68,12 @@ public:
     const Products& products() const { return *products_; }
     const std::vector<Layer>& layers() const { return layers_; }
     const std::vector<WeightTile>& weight_tiles() const { return weight_tiles_; }
+    // What happens to the code behind its layer, or null. See code.hpp.
+    const CodeStage* code() const { return code_ ? &*code_ : nullptr; }
+    // How many layers the first `op` ops of the program are.
+    std::size_t layers_before(std::size_t op) const { return layers_before_[op]; }
+    // Do layers share a weight? Each has panels of its own, which hold the same numbers: see tied.hpp.
+    bool tied() const { return tied_; }
     Loss loss() const { return loss_; }
     bool loss_from_logits() const { return loss_from_logits_; }
     std::int64_t n_features() const { return layers_.front().in; }
@@ -92,8 +102,11 @@ private:
     const Products* products_;
     std::vector<Layer> layers_;
     std::vector<WeightTile> weight_tiles_;
+    std::vector<std::size_t> layers_before_;
+    std::optional<CodeStage> code_;
     Loss loss_;
     bool loss_from_logits_;
+    bool tied_ = false;
     std::int64_t flat_size_ = 0;
     std::int64_t copies_size_ = 0;
     std::int64_t widest_stride_ = 0;

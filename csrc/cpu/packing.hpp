@@ -25,6 +25,26 @@ inline void pack_weight_panel(const InstructionSet& isa, const PanelLayout& layo
     if (bias != nullptr) std::copy_n(bias + column, columns, last);
 }
 
+// The same of a layer whose weight is the transpose of `weight` (in, out): the panel's rows lie in it as they are.
+inline void pack_transposed_weight_panel(const PanelLayout& layout, std::int64_t p, MatrixView weight,
+                                         const float* bias, float* to) {
+    const std::int64_t column = p * layout.panel;
+    const std::int64_t columns = std::min(layout.panel, layout.width - column);
+    const std::int64_t width = layout.panel_width(p);
+    float* row = to + layout.panel_offset(p);
+    for (std::int64_t k = 0; k < layout.depth; ++k, row += width) {
+        std::copy_n(k < weight.rows ? weight.row(k) + column : bias + column, columns, row);
+        std::fill(row + columns, row + width, 0.0F);
+    }
+}
+
+inline void unpack_bias_panel(const PanelLayout& layout, std::int64_t p, const float* from, float* bias) {
+    const std::int64_t column = p * layout.panel;
+    const std::int64_t width = layout.panel_width(p);
+    std::copy_n(from + layout.panel_offset(p) + (layout.depth - 1) * width,
+                std::min(layout.panel, layout.width - column), bias + column);
+}
+
 inline void unpack_weight_panel(const InstructionSet& isa, const PanelLayout& layout, std::int64_t p, const float* from,
                                 MutableMatrixView weight, float* bias) {
     const std::int64_t column = p * layout.panel;
@@ -32,7 +52,7 @@ inline void unpack_weight_panel(const InstructionSet& isa, const PanelLayout& la
     const std::int64_t width = layout.panel_width(p);
     const float* panel = from + layout.panel_offset(p);
     isa.unpack_transposed(panel, width, {weight.row(column), columns, weight.cols, weight.stride});
-    if (bias != nullptr) std::copy_n(panel + weight.cols * width, columns, bias + column);
+    if (bias != nullptr) unpack_bias_panel(layout, p, from, bias);
 }
 
 // All panels.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/code.hpp"
+
 namespace isthmus::cpu {
 
 namespace {
@@ -45,7 +47,8 @@ void gather(const Network& network, const RowSource& source, std::span<const std
         network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
     if (noise.amount != 0.0F) {
         for (std::int64_t r = begin; r < end; ++r) {
-            network.isa().corrupt({noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
+            network.isa().corrupt(
+                {math::Purpose::noise, noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
         }
     }
     if (work.x_pairs != nullptr) {
@@ -59,10 +62,11 @@ Pair* pairs_at(Pair* matrix, std::int64_t row, std::int64_t width) {
     return matrix != nullptr ? matrix + row * pair_stride(width) : nullptr;
 }
 
-void forward(const Network& network, Weights weights, std::int64_t row, std::int64_t count, Workspace& work,
-             Ahead* ahead) {
+void forward(const Network& network, Weights weights, std::span<const std::int64_t> rows, const Noise& noise,
+             std::int64_t row, std::int64_t count, Workspace& work, Ahead* ahead) {
     const float* input = work.x + row * network.layers().front().in_stride;
     const Pair* input_pairs = pairs_at(work.x_pairs, row, network.n_features());
+    const CodeStage* const code = network.code();
     for (std::size_t i = 0; i < network.layers().size(); ++i) {
         const Layer& layer = network.layers()[i];
         float* y = work.y[i] + row * layer.out_stride;
@@ -74,11 +78,18 @@ void forward(const Network& network, Weights weights, std::int64_t row, std::int
                                           weights.copies + layer.copies, y_pairs});
         input = y;
         input_pairs = y_pairs;
+        if (code != nullptr && code->layer == i) {
+            forward_code(network, rows, noise, row, count, work);
+            if (code->sampled) {
+                input = work.drawn + row * activation_stride(code->width);
+                input_pairs = pairs_at(work.drawn_pairs, row, code->width);
+            }
+        }
     }
 }
 
 // dz of the last layer: the loss's gradient times the activation's. z is kept in dz, so then dy takes y's place.
-void loss_gradient(const Network& network, std::int64_t row, std::int64_t count, Workspace& work) {
+void loss_gradient(const Network& network, bool masked, std::int64_t row, std::int64_t count, Workspace& work) {
     const std::size_t last = network.layers().size() - 1;
     const Layer& layer = network.layers()[last];
     const Activation activation = network.training_activation(last);
@@ -88,7 +99,7 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     const auto r = static_cast<std::size_t>(row);
     network.isa().loss({network.loss(), count, layer.out, y, layer.out_stride, work.targets.data() + r,
                         work.scales.data() + r, static_cast<double>(layer.out), work.errors.data() + r, dy,
-                        layer.out_stride, nullptr, 0});
+                        layer.out_stride, nullptr, 0, masked});
     if (activation != Activation::linear) {
         for (std::int64_t i = 0; i < count; ++i) {
             const std::int64_t offset = i * layer.out_stride;
@@ -101,10 +112,20 @@ void loss_gradient(const Network& network, std::int64_t row, std::int64_t count,
     }
 }
 
-void backward(const Network& network, const float* copies, std::int64_t row, std::int64_t count, Workspace& work) {
+void backward(const Network& network, const float* copies, const RowSource& source, std::span<const std::int64_t> rows,
+              std::int64_t row, std::int64_t count, Workspace& work) {
+    const CodeStage* const code = network.code();
     for (std::size_t i = network.layers().size() - 1; i > 0; --i) {
         const Layer& layer = network.layers()[i];
         const Layer& below = network.layers()[i - 1];
+        if (code != nullptr && code->layer == i - 1) {
+            network.products().dense_backward_input({count, layer.in, layer.out, work.dz[i] + row * layer.out_stride,
+                                                     layer.out_stride, copies + layer.copies, Activation::linear,
+                                                     nullptr, 0, work.dcode + row * layer.in_stride, layer.in_stride,
+                                                     pairs_at(work.dz_pairs[i], row, layer.out), nullptr});
+            backward_code(network, source, rows, row, count, work);
+            continue;
+        }
         const std::int64_t offset = row * below.out_stride;
         float* dx = work.dz[i - 1] + offset;
         network.products().dense_backward_input(
@@ -146,9 +167,9 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
             }
             ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
-        forward(network, weights, first, last - first, work, far ? &ahead : nullptr);
-        loss_gradient(network, first, last - first, work);
-        backward(network, weights.copies, first, last - first, work);
+        forward(network, weights, rows, noise, first, last - first, work, far ? &ahead : nullptr);
+        loss_gradient(network, source.masked, first, last - first, work);
+        backward(network, weights.copies, source, rows, first, last - first, work);
     });
 }
 

@@ -121,7 +121,7 @@ void ReplicaRunner::sum_part(Part& part, Weights weights, const Batches& batch, 
     Workspace& work = thread == 0 ? work_ : replica_.work;
     forward_backward(network_, weights, source_, batch.rows, batch.next_rows, range_.noise, Member{0, 1, nullptr},
                      work);
-    add_losses(source_, batch.rows, work, 0, n, part.loss);
+    add_weighted(source_, batch.rows, work.errors, 0, n, part.loss);
     WeightGradients gradients(network_, work, 0, 0, n);
     for (const WeightTile& tile : network_.weight_tiles()) {
         gradients.tile(tile, false, part.gradient.data() + tile.offset, {});

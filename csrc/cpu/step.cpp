@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/tied.hpp"
 #include "cpu/weight_gradients.hpp"
 
 namespace isthmus::cpu {
@@ -15,20 +16,20 @@ double sum_of_weights(const RowSource& source, std::span<const std::int64_t> row
     return sum;
 }
 
-void add_losses(const RowSource& source, std::span<const std::int64_t> rows, const Workspace& work, std::int64_t begin,
-                std::int64_t end, double& sum) {
+void add_weighted(const RowSource& source, std::span<const std::int64_t> rows, std::span<const double> values,
+                  std::int64_t begin, std::int64_t end, double& sum) {
     for (std::int64_t r = begin; r < end; ++r) {
         const auto i = static_cast<std::size_t>(r);
-        sum += source.weight(rows[i]) * work.errors[i];
+        sum += source.weight(rows[i]) * values[i];
     }
 }
 
-void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum,
-                      double& weight_sum) const {
+void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, Sums& sums) const {
     const auto n = static_cast<std::int64_t>(rows.size());
     const std::vector<WeightTile>& tiles = network.weight_tiles();
     const auto n_tiles = static_cast<std::int64_t>(tiles.size());
     double loss[2] = {};
+    double penalty = 0.0;
     for (std::int64_t begin = 0; begin < n; begin += work.rows) {
         const std::int64_t count = std::min(work.rows, n - begin);
         const auto piece = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
@@ -41,14 +42,14 @@ void GradientSum::run(const Member& me, std::span<const std::int64_t> rows, doub
             gradients.tile(tile, begin > 0, gradient + tile.offset, {});
         }
         if (me.id == 0) {
-            add_losses(source, piece, work, 0, first, loss[0]);
-            add_losses(source, piece, work, first, count, loss[1]);
+            add_weighted(source, piece, work.errors, 0, first, loss[0]);
+            add_weighted(source, piece, work.errors, first, count, loss[1]);
+            if (!work.penalties.empty()) add_weighted(source, piece, work.penalties, 0, count, penalty);
         }
         me.wait();
     }
     if (me.id == 0) {
-        loss_sum = loss[0] + loss[1];
-        weight_sum = sum_of_weights(source, rows);
+        sums = {loss[0] + loss[1], sum_of_weights(source, rows), penalty};
     }
 }
 
@@ -82,6 +83,7 @@ StepRunner::StepRunner(const Network& network, StepParameters parameters, const 
       fetch_(network.flat_size() > kWordsInL2 / 4) {
     totals_.loss_sum = range.loss_sum;
     totals_.weight_sum = range.weight_sum;
+    totals_.penalty_sum = range.penalty_sum;
     std::int64_t total = 0;
     for (const WeightTile& tile : network.weight_tiles()) {
         total += tile.size;
@@ -112,7 +114,7 @@ void StepRunner::run_member(const Member& me) {
         const auto [rows, next_rows] = batches(range_, s);
         const Sums sums = flat_gradient_ ? split_step(me, rows, constants) : fused_step(me, rows, next_rows, constants);
         if (me.id == 0) {
-            if (!std::isfinite(sums.loss)) diverged_.store(true, std::memory_order_relaxed);
+            if (!std::isfinite(sums.loss + sums.penalty)) diverged_.store(true, std::memory_order_relaxed);
             try {
                 if (reduce_failed_ || stop_.requested()) stopped_.store(true, std::memory_order_relaxed);
             } catch (...) {
@@ -128,6 +130,7 @@ void StepRunner::run_member(const Member& me) {
         if (me.id == 0) {
             totals_.loss_sum += sums.loss;
             totals_.weight_sum += sums.weight;
+            totals_.penalty_sum += sums.penalty;
             totals_.steps_done = s + 1;
         }
         if (stopped_.load(std::memory_order_relaxed)) {
@@ -137,9 +140,8 @@ void StepRunner::run_member(const Member& me) {
     }
 }
 
-StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::int64_t> rows,
-                                        std::span<const std::int64_t> next_rows,
-                                        const math::UpdateConstants& constants) {
+Sums StepRunner::fused_step(const Member& me, std::span<const std::int64_t> rows,
+                            std::span<const std::int64_t> next_rows, const math::UpdateConstants& constants) {
     const auto n = static_cast<std::int64_t>(rows.size());
     const Weights weights{parameters_.params, parameters_.copies};
     forward_backward(network_, weights, source_, rows, next_rows, range_.noise, me, work_);
@@ -149,9 +151,10 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
     me.wait();
     if (me.id == 0) {
         double rest = 0.0;
-        add_losses(source_, rows, work_, 0, first, sums.loss);
-        add_losses(source_, rows, work_, first, n, rest);
+        add_weighted(source_, rows, work_.errors, 0, first, sums.loss);
+        add_weighted(source_, rows, work_.errors, first, n, rest);
         sums.loss += rest;
+        if (!work_.penalties.empty()) add_weighted(source_, rows, work_.penalties, 0, n, sums.penalty);
     }
     if (sums.weight == 0.0) return sums;
 
@@ -171,15 +174,14 @@ StepRunner::Sums StepRunner::fused_step(const Member& me, std::span<const std::i
     return sums;
 }
 
-StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::int64_t> rows,
-                                        const math::UpdateConstants& constants) {
+Sums StepRunner::split_step(const Member& me, std::span<const std::int64_t> rows,
+                            const math::UpdateConstants& constants) {
     const Weights weights{parameters_.params, parameters_.copies};
-    GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_.loss,
-                                                                                     batch_.weight);
+    GradientSum{network_, weights, source_, range_.noise, work_, flat_gradient_}.run(me, rows, batch_);
     if (me.id == 0 && reducer_ != nullptr) {
         try {
             reducer_->reduce({flat_gradient_, static_cast<std::size_t>(network_.flat_size())}, batch_.loss,
-                             batch_.weight);
+                             batch_.weight, batch_.penalty);
         } catch (...) {
             exception_ = std::current_exception();
             reduce_failed_ = true;
@@ -188,6 +190,10 @@ StepRunner::Sums StepRunner::split_step(const Member& me, std::span<const std::i
     me.wait();
     const Sums sums = batch_;
     if (sums.weight == 0.0 || reduce_failed_) return sums;
+    if (network_.tied()) {
+        add_tied_gradients(network_, flat_gradient_, me);
+        me.wait();
+    }
 
     auto scale = static_cast<float>(1.0 / sums.weight);
     if (rule_.clip_norm) {
@@ -202,8 +208,9 @@ double StepRunner::gradient_norm(const Member& me, float scale) {
     const InstructionSet& isa = network_.isa();
     const std::vector<WeightTile>& tiles = network_.weight_tiles();
     for (const WeightTile& tile : share(me)) {
+        const std::int64_t again = repeated_gradient(network_, tile);
         tile_squares_[static_cast<std::size_t>(&tile - tiles.data())] =
-            isa.sum_of_squares(flat_gradient_ + tile.offset, tile.size, scale);
+            isa.sum_of_squares(flat_gradient_ + tile.offset + again, tile.size - again, scale);
     }
     me.wait();
     double sum = 0.0;

@@ -22,10 +22,18 @@
 
 namespace isthmus::cpu {
 
-// Sum of the weights of rows; of their weighted losses, for those that stand at [begin, end) of the workspace.
+// Sum of the weights of rows; of their weighted losses, or penalties, for those that stand at [begin, end) of the
+// workspace.
 double sum_of_weights(const RowSource& source, std::span<const std::int64_t> rows);
-void add_losses(const RowSource& source, std::span<const std::int64_t> rows, const Workspace& work, std::int64_t begin,
-                std::int64_t end, double& sum);
+void add_weighted(const RowSource& source, std::span<const std::int64_t> rows, std::span<const double> values,
+                  std::int64_t begin, std::int64_t end, double& sum);
+
+// Of a step, or of a batch.
+struct Sums {
+    double loss = 0.0;
+    double weight = 0.0;
+    double penalty = 0.0;
+};
 
 // Of step number `step` (from 0) of a range: the optimizer's constants, the numbers of its rows and of the next step's.
 math::UpdateConstants update_constants(const UpdateRule& rule, const StepRange& range, std::int64_t step);
@@ -45,7 +53,7 @@ struct GradientSum {
     float* gradient;
 
     // Called by every member; ends with a barrier. The first member writes the sums.
-    void run(const Member& me, std::span<const std::int64_t> rows, double& loss_sum, double& weight_sum) const;
+    void run(const Member& me, std::span<const std::int64_t> rows, Sums& sums) const;
 };
 
 struct StepParameters {
@@ -69,11 +77,6 @@ public:
     Totals run(int threads);
 
 private:
-    struct Sums {
-        double loss = 0.0;
-        double weight = 0.0;
-    };
-
     void run_member(const Member& me);
     Sums fused_step(const Member& me, std::span<const std::int64_t> rows, std::span<const std::int64_t> next_rows,
                     const math::UpdateConstants& constants);

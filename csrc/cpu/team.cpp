@@ -59,7 +59,7 @@ void Barrier::wait(int members) {
     }
 }
 
-void run_team(int threads, const std::function<void(const Member&)>& body) {
+void run_team(int threads, TeamBody body) {
     Barrier barrier;
     if (threads <= 1 || forked_after_first_team()) {
         const FloatingPointScope mode;

@@ -5,7 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
+#include <memory>
+#include <type_traits>
 
 namespace isthmus::cpu {
 
@@ -31,9 +32,26 @@ struct Member {
     std::int64_t end(std::int64_t n) const { return n * (id + 1) / count; }
 };
 
+// What a team runs: a reference to a callable that outlives the call. A std::function would allocate for every lambda
+// that captures more than two words.
+class TeamBody {
+public:
+    template <class Body>
+        requires(!std::is_same_v<std::remove_cvref_t<Body>, TeamBody>)
+    TeamBody(Body&& body)  // NOLINT: a lambda is a body
+        : body_(const_cast<void*>(static_cast<const void*>(std::addressof(body)))),
+          call_([](void* self, const Member& me) { (*static_cast<std::remove_reference_t<Body>*>(self))(me); }) {}
+
+    void operator()(const Member& me) const { call_(body_, me); }
+
+private:
+    void* body_;
+    void (*call_)(void*, const Member&);
+};
+
 // Runs body on up to `threads` threads (fewer when the system gives fewer), each in the kernels' floating-point mode.
 // The body must not throw: a member that left would leave the others at the barrier.
-void run_team(int threads, const std::function<void(const Member&)>& body);
+void run_team(int threads, TeamBody body);
 
 // Threads worth waking for this much arithmetic: one for each `grain` of it, at most `limit`. Never changes a bit. The
 // grain is 1 MFLOP; of a training step, whose threads hand rows and weights to one another, 2.5 (two threads gain

@@ -7,7 +7,7 @@ namespace isthmus::cpu {
 
 void WeightGradients::tile(const WeightTile& tile, bool accumulate, float* dw, const float* const (&upcoming)[3]) {
     const Layer& layer = network_.layers()[tile.layer];
-    const float* x = (tile.layer == 0 ? work_.x : work_.y[tile.layer - 1]) + begin_ * layer.in_stride + tile.begin;
+    const float* x = work_.layer_inputs[tile.layer] + begin_ * layer.in_stride + tile.begin;
     const float* dz = work_.dz[tile.layer] + begin_ * layer.out_stride + tile.panel * layer.forward.panel;
     const float* const dz_rows = dz;
     std::int64_t dz_stride = layer.out_stride;

@@ -48,6 +48,7 @@ struct Workspace {
           inputs(static_cast<std::size_t>(rows)),
           targets(static_cast<std::size_t>(rows)),
           y(network.layers().size()),
+          layer_inputs(network.layers().size()),
           dz(network.layers().size()),
           y_pairs(network.layers().size()),
           dz_pairs(network.layers().size()),
@@ -67,7 +68,16 @@ struct Workspace {
     std::vector<float> scales;
     std::vector<const float*> inputs;
     std::vector<const float*> targets;
-    std::vector<float*> y;   // output of each layer
+    std::vector<float*> y;                   // output of each layer
+    std::vector<const float*> layer_inputs;  // x, what the layer below gives, or the code that was drawn from that
+    // Of the code, where the network does something to it: what was drawn and of which eps; the gradient by what the
+    // decoder sees, and which units are kept; each row's penalty.
+    float* drawn = nullptr;
+    Pair* drawn_pairs = nullptr;
+    float* eps = nullptr;
+    float* dcode = nullptr;
+    float* kept = nullptr;
+    std::vector<double> penalties;
     std::vector<float*> dz;  // holds z between forward and backward where the activation needs it
     // Rounded copies of x, y and dz where the products want them, else null.
     Pair* x_pairs = nullptr;
@@ -98,6 +108,15 @@ private:
             columns |= packs_columns(network, layer);
             panels |= packs_panels(network, layer);
         }
+        if (const CodeStage* const code = network.code()) {
+            dcode = take(rows * activation_stride(code->width));
+            if (code->keep > 0) kept = take(rows * activation_stride(code->width));
+            if (code->sampled) {
+                drawn = take(rows * activation_stride(code->width));
+                eps = take(rows * activation_stride(code->width));
+            }
+            if (code->penalty) penalties.resize(static_cast<std::size_t>(rows));
+        }
         if (network.products().rounds) {
             const auto take_pairs = [&](std::int64_t width) {
                 return reinterpret_cast<Pair*>(take(rows * pair_stride(width)));
@@ -105,10 +124,17 @@ private:
             x_pairs = take_pairs(network.n_features());
             for (std::size_t i = 0; i < network.layers().size(); ++i) {
                 const Layer& layer = network.layers()[i];
-                if (i + 1 < network.layers().size()) y_pairs[i] = take_pairs(layer.out);
+                const CodeStage* const code = network.code();
+                if (code != nullptr && code->sampled && code->layer == i) {
+                    drawn_pairs = take_pairs(code->width);
+                } else if (i + 1 < network.layers().size()) {
+                    y_pairs[i] = take_pairs(layer.out);
+                }
                 if (layer.input_gradient) dz_pairs[i] = take_pairs(layer.out);
             }
         }
+        for (std::size_t i = 0; i < layer_inputs.size(); ++i) layer_inputs[i] = i == 0 ? x : y[i - 1];
+        if (drawn != nullptr) layer_inputs[network.code()->layer + 1] = drawn;
         for (Scratch& thread : scratch) {
             if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(network, rows));
             if (panels) thread.panel = take(packed_panel_size(network, rows));
@@ -121,9 +147,10 @@ private:
 
 // The most rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block
 // is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
+inline constexpr std::int64_t kBlockTiles = 20;
 inline std::int64_t most_block_rows(const Network& network) {
     const std::int64_t tile = network.isa().tile_rows;
-    if (network.multiply_adds() > kWordsInL2) return 20 * tile;
+    if (network.multiply_adds() > kWordsInL2) return kBlockTiles * tile;
     return std::clamp(kWordsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
 }
 

@@ -34,6 +34,7 @@ struct BatchRows {
     std::int64_t first = 0;
     StepTable table;
     std::int64_t step_rows = 0;
+    bool masked = false;  // as RowSource has it
 
     // Where in positions and numbers the batch begins.
     ISTHMUS_HD std::int64_t begin() const { return step_rows == 0 ? 0 : table.under_way() * step_rows; }
@@ -71,6 +72,8 @@ void split(const SplitArgs& args, cudaStream_t stream);
 // Where progress is given, errors[r] = w_r e_r, and their sum, in a fixed tree, is the step's loss or, unless `opens`,
 // is added to it. Where it `closes` the counters go on to the next step, or a step that has diverged is marked; after
 // that nothing is written any more.
+//
+// Where the batch is masked, a row is divided by the number of its targets that are not NaN, and only they count.
 inline constexpr std::int64_t kWideLoss = 256;  // columns from which a row's sum is a block's, not a warp's
 struct LossArgs {
     Loss loss;
@@ -90,6 +93,7 @@ struct LossArgs {
     Planes dz_planes;
 };
 void loss(const LossArgs& args, cudaStream_t stream);
+void masked_loss(const LossArgs& args, cudaStream_t stream);  // where the batch is masked; `loss` calls it
 
 // ---- update ---------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ HeldRows::HeldRows(const RowSource& source, PinnedPair<float>& pinned, cudaStrea
     rows_.targets = !source.targets ? rows_.inputs : in_place_ ? source.targets->data : targets_.data();
     rows_.stride = stride_;
     rows_.weights = weights_.data();
+    rows_.masked = source.masked;
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
@@ -169,6 +170,7 @@ BatchRows StreamedFeed::next(std::int64_t count) {
     rows.stride = stride;
     rows.weights = source_.weights ? slot.rows.data() + inputs + targets : nullptr;
     rows.numbers = slot.numbers.data();
+    rows.masked = source_.masked;
     return rows;
 }
 

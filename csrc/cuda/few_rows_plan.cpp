@@ -16,8 +16,12 @@ constexpr double kCyclesASlice = 700;
 
 }  // namespace
 
-std::optional<RowBlockLayout> few_rows_layout(const Network& network, std::size_t first, std::size_t last,
+std::optional<RowBlockLayout> few_rows_layout(const Network& network, std::size_t first_op, std::size_t last_op,
                                               const Limits& limits) {
+    const std::size_t first = network.layers_before(first_op);
+    const std::size_t last = network.layers_before(last_op);
+    const CodeStage* const code = network.code();
+    if (code != nullptr && code->changes() && first <= code->layer && code->layer < last) return {};
     if (network.arithmetic() != Arithmetic::simt) return {};  // which has other bits
     if (last <= first || last - first > kMostRowBlockLayers || network.widest_stride() > kWidestRow) return {};
     RowBlockLayout to;

@@ -14,9 +14,9 @@ namespace isthmus::cuda {
 
 inline constexpr std::int64_t kFewRows = 16;
 
-// For layers [first, last); none where they do not fit a block, or where all multiprocessors are faster with a layer
+// For ops [first_op, last_op); none where they do not fit a block, or where all multiprocessors are faster with a layer
 // than one with all.
-std::optional<RowBlockLayout> few_rows_layout(const Network& network, std::size_t first, std::size_t last,
+std::optional<RowBlockLayout> few_rows_layout(const Network& network, std::size_t first_op, std::size_t last_op,
                                               const Limits& limits);
 
 }  // namespace isthmus::cuda

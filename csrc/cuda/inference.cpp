@@ -100,11 +100,33 @@ void unpack(const float* from, std::int64_t stride, MutableMatrixView to, std::i
     }
 }
 
-// Layers [first_op, last_op) of `count` rows at x, with the activations of training or of inference. Returns the
-// output, of the last layer's stride: `to`, where that is given, else in ping or pong.
+// From the output of the code's layer to what the decoder sees: the same floats, or others where those are means and
+// log variances.
+void change_code(const CodeStage& code, const Layer& layer, std::int64_t count, const LayerMatrix& output,
+                 const LayerMatrix& changed, cudaStream_t stream) {
+    CodeArgs args{};
+    args.rows = count;
+    args.cols = code.width;
+    args.keep = code.keep;
+    args.y = output.floats;
+    args.y_stride = layer.out_stride();
+    args.code = changed.floats;
+    args.stride = row_stride(code.width);
+    args.planes = changed.planes;
+    if (code.sampled) {
+        sample_forward(args, stream);
+    } else {
+        code_forward(args, stream);
+    }
+}
+
+// The layers of ops [first_op, last_op) of `count` rows at x, with the activations of training or of inference. Returns
+// the output, of the last layer's stride: `to`, where that is given, else in ping or pong.
 const float* run_layers(const Inference& inference, std::size_t first_op, std::size_t last_op, bool training,
                         const float* x, std::int64_t x_stride, std::int64_t count, Lane& lane, float* to = nullptr) {
     const Network& network = inference.network;
+    const std::size_t first_layer = network.layers_before(first_op);
+    const std::size_t last_layer = network.layers_before(last_op);
     const int planes = plane_count(network.arithmetic());
     lane.ping.grow(count * network.widest_stride());
     lane.pong.grow(count * network.widest_stride());
@@ -125,16 +147,28 @@ const float* run_layers(const Inference& inference, std::size_t first_op, std::s
         return taken;
     };
     if (planes > 0) {
-        const Layer& first = network.layers()[first_op];
+        const Layer& first = network.layers()[first_layer];
         input.planes = take(first.in);
         split({x, count, first.in, x_stride, input.planes}, lane.stream);
     }
-    for (std::size_t i = first_op; i < last_op; ++i) {
+    for (std::size_t i = first_layer; i < last_layer; ++i) {
         const Layer& layer = network.layers()[i];
-        LayerMatrix output{i + 1 == last_op && to != nullptr ? to : y};
-        if (planes > 0 && i + 1 < last_op) output = {nullptr, take(layer.out), 0};
+        const bool last = i + 1 == last_layer;
+        const bool changes =
+            network.code() != nullptr && network.code()->changes() && network.code()->follows(i, last_op);
+        LayerMatrix output{last && !changes && to != nullptr ? to : y};
+        if (planes > 0 && !last && !changes) output = {nullptr, take(layer.out), 0};
         run_layer(network, i, training ? layer.training_activation : layer.activation, inference.weights, count, input,
                   output, nullptr, inference.limits, lane.stream);
+        if (changes) {
+            const CodeStage& code = *network.code();
+            LayerMatrix changed{last && to != nullptr ? to : code.sampled ? other : y};
+            if (planes > 0 && !last) changed.planes = take(code.width);
+            change_code(code, layer, count, output, changed, lane.stream);
+            input = changed;
+            if (!code.sampled) std::swap(y, other);
+            continue;
+        }
         input = output;
         std::swap(y, other);
     }
@@ -257,11 +291,11 @@ void Inference::row_errors(const RowSource& source, std::span<double> errors,
                     rows.targets = lane.target.data();
                 }
             }
-            const std::size_t n_layers = network.layers().size();
-            const float* const y =
-                run_layers(*this, 0, n_layers, true, rows.inputs + rows.first * rows.stride, rows.stride, count, lane);
+            const float* const y = run_layers(*this, 0, network.ops(), true, rows.inputs + rows.first * rows.stride,
+                                              rows.stride, count, lane);
             lane.errors.grow(count);
             lane.row_errors.grow(count);
+            rows.masked = source.masked;
             LossArgs args{};
             args.loss = network.loss();
             args.activation = Activation::linear;  // no gradient is asked for

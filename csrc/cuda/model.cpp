@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/feed.hpp"
+#include "cuda/tied.hpp"
 
 namespace isthmus::cuda {
 
@@ -29,6 +30,7 @@ RangeFacts facts_of(const RowSource& source, const StepRange& range, const Updat
     facts.batch_size = range.batch_size;
     facts.optimizer = rule.optimizer;
     facts.targets = source.targets.has_value();
+    facts.masked = source.masked;
     facts.weights = source.weights != nullptr;
     facts.noise = range.noise.amount != 0.0F;
     facts.clipped = rule.clip_norm.has_value();
@@ -44,7 +46,7 @@ CudaModel::CudaModel(int ordinal, const CudaMemory& memory, const Limits& limits
       memory_(memory),
       limits_(limits),
       network_(program, arithmetic),
-      state_(state_size()),
+      state_(network_.memory_size()),
       planes_(network_) {
     write({});
 }
@@ -68,6 +70,7 @@ void CudaModel::write(const Tensors& tensors) {
         }
         to += network_.flat_size();
     }
+    copy_tied_weights(network_, state_.data(), stream_);
     planes_.refresh(state_.data(), stream_);
     stream_.synchronize();
 }
@@ -86,13 +89,14 @@ void CudaModel::read(Tensors& tensors) const {
 
 void CudaModel::keep() {
     const OnDevice device(ordinal_);
-    kept_.grow(state_size());
-    copy_async(kept_.data(), state_.data(), state_size(), stream_);
+    kept_.grow(network_.state_size());
+    copy_async(kept_.data(), state_.data(), network_.state_size(), stream_);
 }
 
 void CudaModel::rollback() {
     const OnDevice device(ordinal_);
-    copy_async(state_.data(), kept_.data(), state_size(), stream_);
+    copy_async(state_.data(), kept_.data(), network_.state_size(), stream_);
+    copy_tied_weights(network_, state_.data(), stream_);
     planes_.refresh(state_.data(), stream_);
     stream_.synchronize();  // others read the parameters on streams of their own
 }
@@ -133,7 +137,7 @@ Totals CudaModel::train(const RowSource& source, const StepRange& range, const U
 
     const std::int64_t piece = std::min(facts.batch(), piece_rows(network_.floats_a_row(), limits_));
     if (!range_buffers_) {
-        auto buffers = std::make_unique<RangeBuffers>(network_.flat_size());
+        auto buffers = std::make_unique<RangeBuffers>(network_);
         // The gaps between parameters stay 0, as a norm and an update want them.
         zero_async(buffers->gradient.data(), network_.flat_size(), stream_);
         range_buffers_ = std::move(buffers);
@@ -166,7 +170,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
 
     const Stream stream;
     const Workspace work(network_, limits_, piece, stream);
-    const DeviceArray<float> gradient(network_.flat_size());
+    const DeviceArray<float> gradient(network_.flat_size() + network_.tied_size());
     const DeviceArray<Progress> progress(1);
     Progress sums;
     NumberBuffers buffers;
@@ -196,6 +200,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     Totals totals;
     totals.steps_done = 1;
     totals.loss_sum = sums.step_loss;
+    totals.penalty_sum = sums.step_penalty;
     for (std::int64_t row = 0; row < n; ++row) totals.weight_sum += source.weight(row);
     return totals;
 }

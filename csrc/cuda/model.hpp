@@ -40,8 +40,6 @@ public:
                     Memory memory) const override;
 
 private:
-    // Of params, m and v, which lie one after another.
-    std::int64_t state_size() const { return 3 * network_.flat_size(); }
     Parameters parameters() const;
     Inference inference() const;
     Totals train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/plan.hpp"
+#include "device/code_stage.hpp"
 #include "device/contract.hpp"
 
 namespace isthmus::cuda {
@@ -20,13 +22,18 @@ struct Layer {
     Activation activation = Activation::linear;
     Activation training_activation = Activation::linear;  // none before a loss that works on logits
     bool needs_z = false;                                 // does the derivative of the training activation?
-    std::int64_t weight = 0;                              // offsets in a flat buffer
+    // Offsets of weight and bias in the state of params, m and v, one flat buffer after another, and of the weight's
+    // gradient in a flat buffer. Where the layer is tied the first and last are those of copies behind: see tied.hpp.
+    std::int64_t weight = 0;
     std::int64_t bias = 0;
+    std::int64_t dweight = 0;
+    bool tied = false;        // the weight is another layer's, transposed,
+    std::int64_t shared = 0;  // and stands at this offset of a flat buffer
 
     std::int64_t in_stride() const { return row_stride(in); }
     std::int64_t out_stride() const { return row_stride(out); }
     // As planes in the flat layout: do rows begin at multiples of 16 bytes?
-    bool weight_is_aligned() const { return in % 8 == 0; }
+    bool weight_is_aligned() const { return in % 8 == 0 && !tied; }
 };
 
 class Network {
@@ -34,10 +41,20 @@ public:
     explicit Network(const Program& program, Arithmetic arithmetic = Arithmetic::simt);
 
     const std::vector<Layer>& layers() const { return layers_; }
+    // What happens to the code behind its layer, or null. See code.hpp.
+    const CodeStage* code() const { return code_ ? &*code_ : nullptr; }
+    std::size_t ops() const { return layers_before_.size() - 1; }
+    // How many layers the first `op` ops of the program are.
+    std::size_t layers_before(std::size_t op) const { return layers_before_[op]; }
     Loss loss() const { return loss_; }
     Arithmetic arithmetic() const { return arithmetic_; }
     std::int64_t n_features() const { return layers_.front().in; }
     std::int64_t flat_size() const { return flat_size_; }
+    // Floats of what tied layers have for themselves, of weights as of gradients; 0 without any.
+    std::int64_t tied_size() const { return tied_size_; }
+    // Of params, m and v, which lie one after another, and of all that stands with them.
+    std::int64_t state_size() const { return 3 * flat_size_; }
+    std::int64_t memory_size() const { return state_size() + tied_size_; }
     std::int64_t widest_stride() const { return widest_stride_; }
     // A row's matrices while training, in floats: the input, and y and dz of every layer; see Workspace.
     std::int64_t floats_a_row() const { return floats_a_row_; }
@@ -48,9 +65,12 @@ public:
 
 private:
     std::vector<Layer> layers_;
+    std::vector<std::size_t> layers_before_;
+    std::optional<CodeStage> code_;
     Loss loss_;
     Arithmetic arithmetic_;
     std::int64_t flat_size_;
+    std::int64_t tied_size_ = 0;
     std::int64_t widest_stride_ = 0;
     std::int64_t floats_a_row_ = 0;
     std::int64_t multiply_adds_ = 0;

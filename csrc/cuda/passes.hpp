@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/buffer.hpp"
+#include "cuda/code.hpp"
 #include "cuda/elementwise.hpp"
 #include "cuda/network.hpp"
 #include "cuda/plan.hpp"
@@ -34,13 +35,28 @@ struct Workspace {
     LayerMatrix x;
     std::vector<LayerMatrix> y;
     std::vector<LayerMatrix> dz;
+    // Where the network does something to the code: what was drawn, and the gradient by what the decoder sees; and of
+    // the same stride which units are kept, 1 or 0, or of which eps they were drawn. A row's share of the penalty's
+    // gradient.
+    LayerMatrix drawn;
+    float* dcode = nullptr;
+    float* kept = nullptr;
+    float* eps = nullptr;
+    DeviceArray<float> shares;
     DeviceArray<double> errors;
+    DeviceArray<double> penalties;
     PartBuffers parts;
 
+    // What layer i reads.
+    const LayerMatrix& input(std::size_t layer) const {
+        if (layer == 0) return x;
+        return drawn.floats != nullptr && layer == after_code_ ? drawn : y[layer - 1];
+    }
     // dz in floats, unless it is planes.
     float* dz_floats(std::size_t layer) const { return dz[layer].planes.data != nullptr ? nullptr : dz[layer].floats; }
 
 private:
+    std::size_t after_code_;
     DeviceArray<float> memory_;
 };
 
@@ -64,6 +80,9 @@ struct BatchGradient {
     // Returns once the kernels that read piece.rows are queued; `backward` queues the rest.
     void forward(const Piece& piece) const;
     void backward(const Piece& piece) const;
+
+private:
+    CodeArgs code_args(const Piece& piece) const;
 };
 
 // Layer i with its bias and `activation`. z may be null.

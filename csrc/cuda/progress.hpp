@@ -12,8 +12,10 @@ namespace isthmus::cuda {
 struct Progress {
     static constexpr std::int64_t kNone = INT64_MAX;
 
-    double loss_sum = 0.0;   // of the steps before the one under way, added in their order
-    double step_loss = 0.0;  // of the one under way; joins loss_sum when the next begins
+    double loss_sum = 0.0;     // of the steps before the one under way, added in their order
+    double step_loss = 0.0;    // of the one under way; joins loss_sum when the next begins
+    double penalty_sum = 0.0;  // likewise
+    double step_penalty = 0.0;
     // Steps of the range, from 0. The one whose rows are under way, until its loss is known; and the one whose gradient
     // the update takes, kNone where there is none.
     std::int64_t step = 0;
@@ -26,13 +28,19 @@ struct Progress {
     unsigned blocks_arrived = 0;    // of the kernel that is running: the last one to finish adds up
     std::uint32_t noise_epoch = 0;  // Noise::epoch of the range
 
+    // Adds the penalty of rows of the step under way, before their loss.
+    ISTHMUS_HD void add_penalty(double sum, bool first) {
+        if (first) penalty_sum += step_penalty;
+        step_penalty = first ? sum : step_penalty + sum;
+    }
+
     // Adds the loss of rows of the step under way, the first or the last of it. Then that step is done, or has
     // diverged.
     ISTHMUS_HD void add_loss(double sum, bool first, bool last) {
         if (first) loss_sum += step_loss;
         step_loss = first ? sum : step_loss + sum;
         if (!last) return;
-        if (step_loss * 0.0 == 0.0) {
+        if ((step_loss + step_penalty) * 0.0 == 0.0) {
             ++step;
         } else {
             diverged = step;

@@ -21,6 +21,7 @@ struct RangeFacts {
     std::int64_t batch_size = 0;
     Optimizer optimizer = Optimizer::adam;
     bool targets = false;
+    bool masked = false;
     bool weights = false;
     bool noise = false;
     bool clipped = false;

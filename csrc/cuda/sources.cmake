@@ -3,6 +3,8 @@
 set(ISTHMUS_CUDA_SOURCES
   activation.cu
   buffer.cpp
+  code.cu
+  code_sample.cu
   densify.cu
   device.cpp
   elements.cu
@@ -18,6 +20,7 @@ set(ISTHMUS_CUDA_SOURCES
   input_gradient.cu
   kernels.cpp
   loss.cu
+  masked_loss.cu
   memory.cpp
   model.cpp
   network.cpp
@@ -30,6 +33,7 @@ set(ISTHMUS_CUDA_SOURCES
   split.cu
   step_tables.cpp
   tensor_map.cpp
+  tied.cu
   training.cpp
   transfer.cpp
   two_kernels_plan.cpp

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/tied.hpp"
+
 namespace isthmus::cuda {
 
 StepLoop::StepLoop(const Network& network, const Limits& limits, const Plan& plan, Parameters parameters,
@@ -48,7 +50,7 @@ Totals StepLoop::run() {
     begin();
     queued_.reserve(static_cast<std::size_t>(range_.steps()));
     const auto count_steps = [&](std::int64_t first, std::int64_t n) {
-        for (std::int64_t i = 0; i < n; ++i) queued_.push_back({0.0, tables_.weight(first + i)});
+        for (std::int64_t i = 0; i < n; ++i) queued_.push_back({0.0, tables_.weight(first + i), 0.0});
     };
     for (std::int64_t step = 0; step < range_.steps();) {
         tables_.reach(step);
@@ -80,6 +82,7 @@ void StepLoop::begin() {
     Progress& begun = *buffers_.begun.data();
     begun = Progress{};
     begun.loss_sum = range_.loss_sum;
+    begun.penalty_sum = range_.penalty_sum;
     begun.noise_epoch = range_.noise.epoch;
     copy_async(buffers_.progress.data(), &begun, 1, stream_);
 }
@@ -90,7 +93,7 @@ Totals StepLoop::totals(Totals counted) {
     counted.steps_done = static_cast<std::int64_t>(queued_.size());
     std::int64_t diverged = end.first_diverged();
     // The reducer's sum, which the device does not know.
-    if (reducer_ != nullptr && counted.steps_done > 0 && !std::isfinite(queued_.back().loss)) {
+    if (reducer_ != nullptr && counted.steps_done > 0 && !std::isfinite(queued_.back().loss + queued_.back().penalty)) {
         diverged = std::min(diverged, counted.steps_done - 1);
     }
     if (diverged != Progress::kNone) {
@@ -100,11 +103,16 @@ Totals StepLoop::totals(Totals counted) {
     }
     counted.loss_sum = range_.loss_sum;
     counted.weight_sum = range_.weight_sum;
+    counted.penalty_sum = range_.penalty_sum;
     for (const Sums& sums : queued_) {
         counted.weight_sum += sums.weight;
         counted.loss_sum += sums.loss;
+        counted.penalty_sum += sums.penalty;
     }
-    if (reducer_ == nullptr) counted.loss_sum = end.loss_sum + (diverged == Progress::kNone ? end.step_loss : 0.0);
+    if (reducer_ == nullptr) {
+        counted.loss_sum = end.loss_sum + (diverged == Progress::kNone ? end.step_loss : 0.0);
+        counted.penalty_sum = end.penalty_sum + (diverged == Progress::kNone ? end.step_penalty : 0.0);
+    }
     return counted;
 }
 
@@ -159,12 +167,13 @@ bool StepLoop::reduce(std::int64_t step) {
     const std::int64_t n = network_.flat_size();
     buffers_.reduced.grow(n);
     copy_async(buffers_.reduced.data(), buffers_.gradient.data(), n, stream_);
-    Sums sums{progress().step_loss, tables_.weight(step)};
-    reducer_->reduce({buffers_.reduced.data(), static_cast<std::size_t>(n)}, sums.loss, sums.weight);
+    const Progress now = progress();
+    Sums sums{now.step_loss, tables_.weight(step), now.step_penalty};
+    reducer_->reduce({buffers_.reduced.data(), static_cast<std::size_t>(n)}, sums.loss, sums.weight, sums.penalty);
     copy_async(buffers_.gradient.data(), buffers_.reduced.data(), n, stream_);
     tables_.set_weight(step, sums.weight);
     queued_.push_back(sums);
-    return std::isfinite(sums.loss);
+    return std::isfinite(sums.loss + sums.penalty);
 }
 
 void StepLoop::queue_update() {
@@ -176,6 +185,7 @@ void StepLoop::queue_update() {
     update({rule_.optimizer, rule_.clip_norm.has_value(), parameters_.params, buffers_.gradient.data(), parameters_.m,
             parameters_.v, n, tables_.table(), parameters_.planes->flat()},
            stream_);
+    copy_tied_weights(network_, parameters_.params, stream_);
     parameters_.planes->refresh_copies(parameters_.params, stream_);
 }
 

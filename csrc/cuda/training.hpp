@@ -40,8 +40,12 @@ struct StepGraph {
 
 // What a range needs besides the workspace, kept from one to the next.
 struct RangeBuffers {
-    explicit RangeBuffers(std::int64_t flat_size)
-        : gradient(flat_size), progress(1), norm_partials(kNormBlocks), begun(1), seen(2) {}
+    explicit RangeBuffers(const Network& network)
+        : gradient(network.flat_size() + network.tied_size()),
+          progress(1),
+          norm_partials(kNormBlocks),
+          begun(1),
+          seen(2) {}
 
     DeviceArray<float> gradient;
     DeviceArray<Progress> progress;
@@ -79,6 +83,7 @@ private:
     struct Sums {
         double loss = 0.0;  // known where there is a reducer
         double weight = 0.0;
+        double penalty = 0.0;  // likewise
     };
 
     void begin();

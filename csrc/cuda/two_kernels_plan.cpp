@@ -20,6 +20,9 @@ constexpr double kMultiplyAddsACycle = 64;  // of one multiprocessor, half of wh
 const char* not_asked_of_two_kernels(const Network& network, const RangeFacts& facts, const Limits& limits) {
     if (facts.rows == 0) return "there are no rows";
     if (network.arithmetic() != Arithmetic::simt) return "two kernels multiply in float32 alone";
+    if (facts.masked) return "values are missing";
+    if (network.code() != nullptr) return "something is done to the code between encoder and decoder";
+    if (network.tied_size() > 0) return "tied weights want the whole gradient first";
     if (facts.clipped) return "clip_norm wants the whole gradient first";
     if (facts.reduced) return "a reducer wants the whole gradient first";
     if (!facts.held) return "the rows do not fit the device";

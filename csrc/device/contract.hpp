@@ -8,7 +8,8 @@
 //     reduce(gradient, loss sum, weight sum)                the seam between machines; nothing on one
 //     gradient /= weight sum;  clip to clip_norm;  optimizer update
 //
-// where e_i is a row's error: the mean of its loss over its features.
+// where e_i is a row's error: the mean of its loss over its observed features. While training, a penalty p_i may be
+// added to it; its gradient is, and its sums are told apart from those of the loss.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +48,28 @@ struct Dense {
     Activation activation = Activation::linear;
 };
 
-using Op = std::variant<Dense>;
+// Keeps the k largest units of each row, the lower index where two are equal, and puts 0 in the place of the others.
+// NaN counts as the largest.
+struct TopK {
+    std::int64_t k = 1;
+};
+
+// Draws a normal code: of a row's 2 c inputs the first c are the means, the others the logarithms of the variances.
+// While training the output is mean + e^(log variance / 2) * eps, eps being keyed as noise is, with a purpose of its
+// own; at inference it is the mean.
+struct GaussianSample {};
+
+// The first is a Dense, and so is what follows the code.
+using Op = std::variant<Dense, TopK, GaussianSample>;
+
+// A row's p_i is weight times:
+//     code_l1   the mean of the absolute values of its code
+//     kl        the sum over the code of KL(N(mean, variance) || N(0, 1)), divided by n_features, so that the loss is
+//               the negative evidence lower bound divided by n_features where the weight is 1
+struct Penalty {
+    PenaltyKind kind = PenaltyKind::code_l1;
+    double weight = 0.0;
+};
 
 struct Program {
     std::int64_t n_features = 0;
@@ -56,13 +78,19 @@ struct Program {
     std::int64_t flat_size = 0;  // floats in each flat buffer, a multiple of 16
     std::size_t code_op = 0;     // the output of this op is the code
     Loss loss = Loss::mse;
+    std::optional<Penalty> penalty;
 
     // Width of the input of an op; width(ops.size()) is the width of the output.
     std::int64_t width(std::size_t op) const {
-        if (op == 0) return n_features;
-        const Dense& below = std::get<Dense>(ops[op - 1]);
-        const Parameter& weight = parameters[below.weight];
-        return below.transposed ? weight.cols : weight.rows;
+        std::int64_t parts = 1;
+        for (; op > 0; --op) {
+            if (std::holds_alternative<GaussianSample>(ops[op - 1])) parts = 2;
+            const auto* const below = std::get_if<Dense>(&ops[op - 1]);
+            if (below == nullptr) continue;
+            const Parameter& weight = parameters[below->weight];
+            return (below->transposed ? weight.cols : weight.rows) / parts;
+        }
+        return n_features;
     }
 };
 
@@ -100,6 +128,10 @@ struct CsrView {
 // `resident`, when given, is what Model::hold of the same model gave for these rows, or for a source that these are
 // rows resident_row and on of: the device then reads its own copy. Inputs and targets may be in the device's memory,
 // where they are read in place; the weights are the host's.
+//
+// `masked`, where targets are given: a NaN among them was not observed. It has no loss and no gradient, and e_i is the
+// mean over the other features of its row. A row without any has e_i = 0, and its weight must be 0. Inputs are finite
+// all the same: who makes the source puts something for what is missing.
 struct RowSource {
     MatrixView inputs;
     std::optional<MatrixView> targets;
@@ -109,6 +141,7 @@ struct RowSource {
     std::optional<CsrView> sparse = std::nullopt;
     std::shared_ptr<const void> resident = nullptr;
     std::int64_t resident_row = 0;
+    bool masked = false;
 
     std::int64_t rows() const { return inputs.rows; }
     float weight(std::int64_t row) const { return weights ? weights[row] : 1.0F; }
@@ -116,7 +149,8 @@ struct RowSource {
 
 // ---- a range of steps ---------------------------------------------------------------------------------------------
 
-// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp.
+// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp. Seed and
+// epoch key what an op draws, too, whatever the amount.
 struct Noise {
     NoiseKind kind = NoiseKind::gaussian;
     float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
@@ -134,6 +168,7 @@ struct StepRange {
     Noise noise;
     double loss_sum = 0.0;    // of the epoch's steps before this range: Totals go on from them, step by step, so that
     double weight_sum = 0.0;  // an epoch that was interrupted has the same bits as one that was not
+    double penalty_sum = 0.0;
 
     std::int64_t steps() const { return (static_cast<std::int64_t>(rows.size()) + batch_size - 1) / batch_size; }
 };
@@ -141,14 +176,16 @@ struct StepRange {
 enum class Status : std::uint8_t {
     complete,
     stopped,   // Stop said so; the state is that after steps_done whole steps
-    diverged,  // the loss, or a parameter after the update, of step number steps_done (from 0) is not finite.
-               // The state is then undefined: the trainer goes back to what it kept and repeats steps_done steps.
+    diverged,  // the loss or penalty, or a parameter after the update, of step number steps_done (from 0) is not
+               // finite. The state is then undefined: the trainer goes back to what it kept and repeats steps_done
+               // steps.
 };
 
 struct Totals {
     double loss_sum = 0.0;    // the range's, plus the sum of w_i * e_i over the rows of the steps done, each before its
                               // update; as it comes out of the reducer, when there is one
     double weight_sum = 0.0;  // sum of w_i, likewise
+    double penalty_sum = 0.0;  // sum of w_i * p_i / (the penalty's weight), likewise; 0 without one
     std::int64_t steps_done = 0;
     Status status = Status::complete;
 };
@@ -158,7 +195,7 @@ struct Totals {
 class Reducer {
 public:
     virtual ~Reducer() = default;
-    virtual void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum) = 0;
+    virtual void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum, double& penalty_sum) = 0;
 };
 
 // Polled by the calling thread between two steps. May throw: the step just done is whole, and the exception reaches
@@ -190,6 +227,18 @@ struct CompileOptions {
 
 // ---- model ------------------------------------------------------------------------------------------------------
 
+// What a model computes from rows, for one caller at a time who waits for each answer: everything it needs is there
+// when it is made, and it allocates nothing afterwards. The model must outlive it and not be changed during a call.
+class Runner {
+public:
+    virtual ~Runner() = default;
+
+    // As Model::run and Model::row_errors, for at most as many rows as the runner was made for.
+    virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) = 0;
+    virtual void row_errors(const RowSource& source, std::span<double> errors,
+                            std::optional<MutableMatrixView> per_feature) = 0;
+};
+
 // A compiled program with its parameters on a device. const methods may be called by many threads at once.
 class Model {
 public:
@@ -215,19 +264,22 @@ public:
     // How the last range of steps was run, in words, for people who ask why it took so long; empty before the first.
     virtual std::string last_plan() const { return {}; }
 
-    // The unnormalised gradient of all rows as one batch, no noise, in the flat layout of Program::parameters, with
-    // its loss and weight sums. Does not touch the state.
+    // The unnormalised gradient of all rows as one batch, no noise, what is drawn keyed by seed 0 and epoch 0, in the
+    // flat layout of Program::parameters, with its sums. Does not touch the state.
     virtual Totals gradient(const RowSource& source, std::span<float> flat) const = 0;
 
-    // Ops [first_op, last_op) on rows of width(first_op); out is (rows, width(last_op)) and does not overlap them. A
-    // row's result does not depend on the other rows. False, and out without meaning, when a value of the rows is not
-    // finite: the device reads them all anyway, and in parallel.
+    // Ops [first_op, last_op), the first a Dense, on rows of width(first_op); out is (rows, width(last_op)) and does
+    // not overlap them. A row's result does not depend on the other rows. False, and out without meaning, when a value
+    // of the rows is not finite: the device reads them all anyway, and in parallel.
     virtual bool run(std::size_t first_op, std::size_t last_op, MatrixView rows, MutableMatrixView out) const = 0;
 
     // e_i for each row, double (rows), in that memory. per_feature, when given, takes each element's loss (rows,
-    // n_features).
+    // n_features): NaN for what was not observed.
     virtual void row_errors(const RowSource& source, std::span<double> errors,
                             std::optional<MutableMatrixView> per_feature, Memory memory = Memory::host) const = 0;
+
+    // n_threads 0: as in CompileOptions. Null when the device has nothing better than run and row_errors.
+    virtual std::unique_ptr<Runner> runner(std::int64_t /*max_rows*/, int /*n_threads*/) const { return nullptr; }
 };
 
 // ---- single kernels, for people who measure or embed single pieces (isthmus.kernels) ----------------------------

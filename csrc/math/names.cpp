@@ -25,10 +25,14 @@ constexpr std::array<std::string_view, 2> kNoiseKinds = {"gaussian", "mask"};
 static_assert(kNoiseKinds.size() == static_cast<std::size_t>(NoiseKind::mask) + 1);
 constexpr std::array<std::string_view, 2> kScalingKinds = {"standard", "minmax"};
 static_assert(kScalingKinds.size() == static_cast<std::size_t>(ScalingKind::minmax) + 1);
+constexpr std::array<std::string_view, 2> kMissing = {"error", "mask"};
+static_assert(kMissing.size() == static_cast<std::size_t>(Missing::mask) + 1);
 constexpr std::array<std::string_view, 3> kPrecisions = {"float32", "tf32", "bfloat16"};
 static_assert(kPrecisions.size() == static_cast<std::size_t>(Precision::bfloat16) + 1);
-constexpr std::array<std::string_view, 2> kModelKinds = {"autoencoder", "anomaly_detector"};
-static_assert(kModelKinds.size() == static_cast<std::size_t>(ModelKind::anomaly_detector) + 1);
+constexpr std::array<std::string_view, 2> kPenaltyKinds = {"code_l1", "kl"};
+static_assert(kPenaltyKinds.size() == static_cast<std::size_t>(PenaltyKind::kl) + 1);
+constexpr std::array<std::string_view, 3> kModelKinds = {"autoencoder", "anomaly_detector", "variational_autoencoder"};
+static_assert(kModelKinds.size() == static_cast<std::size_t>(ModelKind::variational_autoencoder) + 1);
 
 }  // namespace
 
@@ -57,8 +61,16 @@ std::span<const std::string_view> names<ScalingKind>() {
     return kScalingKinds;
 }
 template <>
+std::span<const std::string_view> names<Missing>() {
+    return kMissing;
+}
+template <>
 std::span<const std::string_view> names<Precision>() {
     return kPrecisions;
+}
+template <>
+std::span<const std::string_view> names<PenaltyKind>() {
+    return kPenaltyKinds;
 }
 template <>
 std::span<const std::string_view> names<ModelKind>() {

@@ -10,8 +10,8 @@
 
 namespace isthmus::math {
 
-// All names, in the order of the enum. E is Activation, Loss, Optimizer, Schedule, NoiseKind, ScalingKind, Precision
-// or ModelKind.
+// All names, in the order of the enum. E is Activation, Loss, Optimizer, Schedule, NoiseKind, ScalingKind, Missing,
+// Precision, PenaltyKind or ModelKind.
 template <class E>
 std::span<const std::string_view> names();
 
@@ -42,7 +42,11 @@ std::span<const std::string_view> names<NoiseKind>();
 template <>
 std::span<const std::string_view> names<ScalingKind>();
 template <>
+std::span<const std::string_view> names<Missing>();
+template <>
 std::span<const std::string_view> names<Precision>();
+template <>
+std::span<const std::string_view> names<PenaltyKind>();
 template <>
 std::span<const std::string_view> names<ModelKind>();
 

@@ -14,7 +14,8 @@
 
 namespace isthmus::math {
 
-enum class Purpose : std::uint32_t { weights, permutation, noise, split, sample };
+// sample: of a code, while training; draw: of what somebody asks to be drawn.
+enum class Purpose : std::uint32_t { weights, permutation, noise, split, sample, draw };
 
 // A counter going in, four random words coming out.
 template <class U>
@@ -60,12 +61,17 @@ ISTHMUS_HD PhiloxBlock<std::uint32_t> counter(Purpose purpose, std::uint64_t ind
              static_cast<std::uint32_t>(purpose) << 16, stream}};
 }
 
-// The counter of features 4 * group to 4 * group + 3 of one row, a number below 2^48.
+// The counter of features, or units of the code, 4 * group to 4 * group + 3 of one row, a number below 2^48.
+template <class U>
+ISTHMUS_HD PhiloxBlock<U> row_counter(Purpose purpose, U group, std::uint64_t row, std::uint32_t epoch) {
+    const std::uint32_t third = (static_cast<std::uint32_t>(row >> 32) & 0xffffU) | static_cast<std::uint32_t>(purpose)
+                                                                                        << 16;
+    return {{group, broadcast<U>(static_cast<std::uint32_t>(row)), broadcast<U>(third), broadcast<U>(epoch)}};
+}
+
 template <class U>
 ISTHMUS_HD PhiloxBlock<U> noise_counter(U group, std::uint64_t row, std::uint32_t epoch) {
-    const std::uint32_t third =
-        (static_cast<std::uint32_t>(row >> 32) & 0xffffU) | static_cast<std::uint32_t>(Purpose::noise) << 16;
-    return {{group, broadcast<U>(static_cast<std::uint32_t>(row)), broadcast<U>(third), broadcast<U>(epoch)}};
+    return row_counter(Purpose::noise, group, row, epoch);
 }
 
 // ---- numbers ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from isthmus._autoencoder import Autoencoder
 from isthmus._core import __version__
 from isthmus._detector import AnomalyDetector
 from isthmus._errors import DivergenceError, ModelFormatError, NotFittedError
+from isthmus._variational import VariationalAutoencoder
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from isthmus import kernels as kernels
 
 __all__ = [
-    "AnomalyDetector", "Autoencoder", "DivergenceError", "ModelFormatError", "NotFittedError", "__version__",
-    "callbacks", "kernels",
+    "AnomalyDetector", "Autoencoder", "DivergenceError", "ModelFormatError", "NotFittedError", "VariationalAutoencoder",
+    "__version__", "callbacks", "kernels",
 ]
 
 

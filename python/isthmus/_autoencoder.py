@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _budget, _checkpoints, _coercion, _core, _device_arrays
+from isthmus import _budget, _checkpoints, _coercion, _core, _device_arrays, _sparse
 from isthmus._device import draw_seed, place, stored_random_state
 from isthmus._exports import Exports
 from isthmus._scikit_learn import check_names, check_width
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Parameters that belong to where a model runs, not to the model: no file stores them.
-_NOT_STORED = frozenset({"device", "n_threads", "max_seconds"})
+_NOT_STORED = frozenset({"device", "n_threads", "max_seconds", "max_memory"})
 
 
 class Autoencoder(Views, Exports):
     """An autoencoder on dense layers, trained by minibatches.
 
     Layer by layer, ``y = activation(x @ W.T + b)`` with ``W`` of shape (out, in). The encoder leads from the features
-    to the code, the decoder back. A row's error is the mean of its loss over the features; the training loss is the
-    mean of the errors, weighted by ``sample_weight``.
+    to the code, the decoder back. A row's error is the mean of its loss over the features that it has; the training
+    loss is the mean of the errors, weighted by ``sample_weight``.
 
     The constructor only stores; what is not allowed is refused when a model is first made from it.
 
@@ -63,11 +63,26 @@ class Autoencoder(Views, Exports):
     input_noise : float
         Corrupts the input while training: standard deviation, or fraction of values set to 0.
     input_noise_kind : {"gaussian", "mask"}
+    code_l1 : float
+        Weight of the mean of the code's absolute values, which is added to each row's error while training: many units
+        of the code then are near 0. It is in no loss that is told; ``history_["code_l1"]`` has its mean, unweighted.
+    code_topk : int, optional
+        Keeps so many units of each row's code, the largest after the activation (the lower index where two are equal),
+        and puts 0 in the place of the others, in training and ever after (Makhzani and Frey, 2014).
+    tied_weights : bool
+        The decoder uses the encoder's weights transposed, with biases of its own; ``decoder_layers`` must mirror the
+        encoder. Each weight is stored, listed and updated once; its gradient is the sum of both uses.
     scaling : {"standard", "minmax"}, optional
         Fitted with the model on the rows that are first trained on, applied to what comes in, undone by `decode` and
         `reconstruct`: mean and standard deviation, or minimum and range, of each column, weighted by
         ``sample_weight``. Columns that were constant are only shifted. The loss, `input_noise` and errors are in the
         scaled space.
+    missing : {"error", "mask"}
+        What NaN is, in X and in what other libraries call NA, null, None or masked: an error, or a value that was not
+        observed. With ``"mask"`` it enters as the mean of its column over the rows that are first trained on, and the
+        loss does not see it: a row's error is the mean over what it has. Scaling and means are those of the values that
+        are there; a column without any is an error. A row without any value is not learned from; its error is NaN.
+        `impute` fills in what is missing. Infinity stays an error.
     batch_size, epochs : int
         The last batch of an epoch may be smaller; it counts.
     shuffle : bool
@@ -83,6 +98,10 @@ class Autoencoder(Views, Exports):
     max_seconds : float, optional
         `fit` and `resume` end cleanly after the step in which they have taken so long, with fewer epochs, and, with
         ``restore_best``, the best weights so far.
+    max_memory : int or str, optional
+        Bytes, or ``"2GB"`` or ``"512MiB"``, of main memory that training may take beside X. What would take more is
+        refused with a MemoryError that names them, before it is begun; X that must be converted is converted a stretch
+        of steps at a time where a whole copy has no room. An upper bound is what counts, and no part on a GPU.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, where this build and machine have one, else
         the CPU. `device_` tells what was taken.
@@ -111,7 +130,8 @@ class Autoencoder(Views, Exports):
     loss_ : float
         Training loss of the last epoch.
     history_ : dict of lists
-        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch.
+        ``loss``, ``val_loss`` (empty without validation), ``learning_rate`` and ``seconds``, an entry an epoch; where
+        something is added to the loss, its mean before its weight, by name.
     device_ : str
 
     Examples
@@ -144,7 +164,11 @@ class Autoencoder(Views, Exports):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        code_l1: float = 0.0,
+        code_topk: int | None = None,
+        tied_weights: bool = False,
         scaling: str | None = None,
+        missing: str = "error",
         batch_size: int = 256,
         epochs: int = 100,
         shuffle: bool = True,
@@ -153,6 +177,7 @@ class Autoencoder(Views, Exports):
         min_delta: float = 0.0,
         restore_best: bool = True,
         max_seconds: float | None = None,
+        max_memory: int | str | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
@@ -177,7 +202,11 @@ class Autoencoder(Views, Exports):
         self.clip_norm = clip_norm
         self.input_noise = input_noise
         self.input_noise_kind = input_noise_kind
+        self.code_l1 = code_l1
+        self.code_topk = code_topk
+        self.tied_weights = tied_weights
         self.scaling = scaling
+        self.missing = missing
         self.batch_size = batch_size
         self.epochs = epochs
         self.shuffle = shuffle
@@ -186,6 +215,7 @@ class Autoencoder(Views, Exports):
         self.min_delta = min_delta
         self.restore_best = restore_best
         self.max_seconds = max_seconds
+        self.max_memory = max_memory
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
@@ -234,8 +264,8 @@ class Autoencoder(Views, Exports):
             Rows to validate on, or, as in Keras, a pair of rows and what their reconstruction is compared with.
         callbacks : iterable
             Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
-            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate`` and ``seconds`` after each epoch. One that returns
-            True stops the training.
+            ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate``, ``seconds`` and, where something is added to the
+            loss, that by name, after each epoch. One that returns True stops the training.
         checkpoint : str or path-like, optional
             Folder of the checkpoints of this fit, which is made where it is not there; one that has checkpoints already
             is refused. X, weights and validation rows are read once more for their fingerprint.
@@ -250,16 +280,18 @@ class Autoencoder(Views, Exports):
             When the first checkpoint cannot be written, or another fit writes there.
         DivergenceError
             When the loss or a weight is no longer finite.
+        MemoryError
+            For what takes more than ``max_memory``, or than there is.
         RuntimeError
             For a device or precision that is not here, and inside a callback of the same model.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(checkpoint, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             names = _coercion.feature_names(X) or []
-            array = _coercion.matrix(X)
+            missing = parameters["missing"] == "mask"
+            array = _coercion.matrix(X, missing=missing)
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
@@ -267,10 +299,10 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, array.shape[1], where, names, array)
             else:
                 core = continued(before, parameters, where, names)
-            rows = _coercion.readable(_device_arrays.brought(array, core, "X"))
+            rows = _coercion.readable(_device_arrays.brought(array, core, "X"), missing=missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, core)
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, None)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -315,14 +347,13 @@ class Autoencoder(Views, Exports):
         with alone(self):
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(folder, checkpoint_every)
-            max_seconds = _budget.seconds(self.max_seconds)
             functions = as_callbacks(callbacks)
             core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
             kept = kept.where_a_folder_is()
-            rows = _coercion.readable(self._rows(X, core))
+            rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
             validation, targets = self._validation(validation_data, core)
-            how = (kept.folder, kept.every, _checkpoints.warn, max_seconds, parameters)
+            how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
         return self
@@ -330,22 +361,23 @@ class Autoencoder(Views, Exports):
     def partial_fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Trains for one pass over X in its order, in slices of ``batch_size``, keeping the moments between calls.
 
-        The first call makes the initial weights and fits the ``scaling``, which later calls keep. Parameters, errors
-        and interruption as in `fit`.
+        The first call makes the initial weights and fits the ``scaling`` and, with ``missing="mask"``, the means of the
+        columns, which later calls keep. Parameters, errors and interruption as in `fit`.
         """
         with alone(self):
             parameters, where = self._checked_parameters()
             before = self._model
+            missing = parameters["missing"] == "mask"
             if before is None:
-                array = _coercion.matrix(X)
+                array = _coercion.matrix(X, missing=missing)
                 core = self._fresh(parameters, array.shape[1], where, _coercion.feature_names(X) or [], array)
                 array = _device_arrays.brought(array, core, "X")
             else:
                 core = continued(before, parameters, where, before.feature_names)
-                array = self._rows(X, core)
-            rows = _coercion.readable(array)
+                array = self._rows(X, core, missing)
+            rows = _coercion.readable(array, missing=missing)
             weights = _coercion.row_weights(sample_weight, len(rows))
-            train(self, core, lambda: core.partial_fit(rows, weights))
+            train(self, core, lambda: core.partial_fit(rows, weights, _budget.memory(self.max_memory)))
         return self
 
     def fit_transform(
@@ -397,7 +429,7 @@ class Autoencoder(Views, Exports):
         codes = None if self._model is None else self._model.encode_quickly(X, self.device, self.n_threads)
         if codes is None:
             core = self._ready()
-            codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+            codes = self._run(core.encode, self._rows(X, core), "X", core.code_size, core.masks_missing)
         return self._contain(codes, X)
 
     def decode(self, Z: ArrayLike) -> Any:
@@ -426,16 +458,43 @@ class Autoencoder(Views, Exports):
         if rows is not None:
             return rows
         core = self._ready()
-        return _device_arrays.in_kind(self._run(core.reconstruct, self._rows(X, core), "X", core.n_features), X)
+        return _device_arrays.in_kind(
+            self._run(core.reconstruct, self._rows(X, core), "X", core.n_features, core.masks_missing), X
+        )
+
+    def impute(self, X: ArrayLike) -> Any:
+        """X with what is missing replaced by its reconstruction, of shape (n, features), for ``missing="mask"``.
+
+        What is there stays as it is, to the bit. The answer is a copy, in float32 or float64 as X, in the container
+        chosen by `set_output`; in its own dtype where X holds integers, of which none can be missing; float64 and with
+        its zeros where X is sparse. A network that can copy its input learns no more than that: `input_noise` of the
+        kind ``"mask"`` makes it fill in.
+
+        Raises
+        ------
+        ValueError
+            For a model that was fitted with ``missing="error"``, and for X as in `encode`.
+        """
+        core = self._ready()
+        if not core.masks_missing:
+            raise ValueError(f'impute needs missing="mask"; this {type(self).__name__} was fitted with missing="error"')
+        array = self._rows(X, core)
+        expected = self._run(core.reconstruct, array, "X", core.n_features, missing=True)
+        there = _sparse.dense_rows(array, slice(None)) if isinstance(array, _core.CsrArray) else array
+        filled = np.array(_coercion.readable(there, missing=True), order="C")
+        holes = np.isnan(filled)
+        filled[holes] = expected[holes]
+        return self._contain(filled, X, self._column_names(core))
 
     def reconstruction_error(self, X: ArrayLike, per_feature: bool = False, units: str = "scaled") -> Any:
-        """Each row's error, the mean of its loss over the features, float64 of shape (n,), in X's library.
+        """Each row's error, the mean of its loss over the features that it has, float64 of shape (n,), in X's library;
+        NaN for a row without any.
 
         Parameters
         ----------
         X : array-like of shape (n, features)
         per_feature : bool
-            The loss of each element instead, of shape (n, features), computed in float32.
+            The loss of each element instead, of shape (n, features), computed in float32: NaN for one that is missing.
         units : {"scaled", "input"}
             ``"input"`` takes the loss of differences in the units of X instead of those after ``scaling``; not with
             ``bce``.
@@ -452,7 +511,7 @@ class Autoencoder(Views, Exports):
             core.reconstruction_error(_coercion.readable(array), errors, losses, units == "input", 0)
             return errors if losses is None else losses.widened()
         elements = np.empty(array.shape, np.float64) if per_feature else None
-        for where, rows in _coercion.blocks(array, whole=not per_feature):
+        for where, rows in _coercion.blocks(array, whole=not per_feature, missing=core.masks_missing):
             block = None if elements is None else np.empty(rows.shape, np.float32)
             core.reconstruction_error(rows, errors[where], block, units == "input", where.start or 0)
             if elements is not None:
@@ -470,13 +529,16 @@ class Autoencoder(Views, Exports):
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative loss over X: larger is better. y is ignored."""
         core = self._ready()
-        rows = _coercion.readable(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
         return -core.evaluate(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     def gradients(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> list[Float32]:
-        """Gradient of the loss over all rows of X as one batch, without noise, in the form of `get_weights`."""
+        """Gradient of the loss, with what is added to it, over all rows of X as one batch, without noise.
+
+        In the form of `get_weights`.
+        """
         core = self._ready()
-        rows = _coercion.readable(self._rows(X, core))
+        rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
         return core.gradients(rows, _coercion.row_weights(sample_weight, len(rows)))
 
     # ---- at the door ------------------------------------------------------------------------------------------------
@@ -491,25 +553,29 @@ class Autoencoder(Views, Exports):
     def _checked_parameters(self) -> tuple[dict[str, Any], tuple[str, int]]:
         """The whole configuration, and where the core puts the model."""
         where = place(self.device, self.n_threads)
-        _budget.seconds(self.max_seconds)
+        self._limits()
         given = {name: getattr(self, name) for name in self._parameter_defaults() if name not in _NOT_STORED}
         given["random_state"] = stored_random_state(self.random_state)
         given["kind"] = self._kind
         return _core.check_parameters(given), where
 
+    def _limits(self) -> tuple[float | None, int]:
+        return _budget.seconds(self.max_seconds), _budget.memory(self.max_memory)
+
     def _fresh(
         self, parameters: dict[str, Any], n_features: int, where: tuple[str, int], names: list[str], rows: Any = None
     ) -> _core.Model:
         """A core model with initial weights. ``"auto"`` puts it on the GPU that the rows are on, if they are on one."""
+        _, max_memory = self._limits()
         on = _device_arrays.home(rows, where[0])
-        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, on)
+        core = _core.Model(parameters, n_features, draw_seed(self.random_state), *where, max_memory, on)
         core.feature_names = names
         return core
 
-    def _rows(self, X: object, core: _core.Model) -> Any:
-        """X as a 2-D array with the columns that the model was fitted on."""
+    def _rows(self, X: object, core: _core.Model, missing: bool | None = None) -> Any:
+        """X as a 2-D array with the columns that the model was fitted on; `missing` says otherwise than the model."""
         owner = type(self).__name__
-        array = _coercion.matrix(X)
+        array = _coercion.matrix(X, missing=core.masks_missing if missing is None else missing)
         check_names(owner, X, core.feature_names)
         check_width(owner, "X", array.shape[1], core.n_features)
         return _device_arrays.brought(array, core, "X")
@@ -527,14 +593,16 @@ class Autoencoder(Views, Exports):
             named.append((targets, "validation_data[1]"))
         rows = []
         for X, name in named:
-            array = _coercion.matrix(X, name)
+            array = _coercion.matrix(X, name, core.masks_missing)
             check_width(type(self).__name__, name, array.shape[1], core.n_features)
-            rows.append(_coercion.readable(_device_arrays.brought(array, core, name), name))
+            rows.append(
+                _coercion.readable(_device_arrays.brought(array, core, name), name, missing=core.masks_missing)
+            )
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod
-    def _run(run: Any, array: Any, name: str, width: int) -> Any:
+    def _run(run: Any, array: Any, name: str, width: int, missing: bool = False) -> Any:
         out = _device_arrays.empty(array, (len(array), width))
-        for where, rows in _coercion.blocks(array, name):
+        for where, rows in _coercion.blocks(array, name, missing=missing):
             run(rows, out if len(rows) == len(out) else out[where])
         return out

@@ -46,11 +46,11 @@ def newest(path: str | os.PathLike[str], where: tuple[str, int]) -> _core.Model:
         warnings.warn(
             f"the newer checkpoint {os.fsdecode(name)} cannot be resumed from: {os.fsdecode(reason)}",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=3,  # who called resume
         )
     return core
 
 
 def warn(why: str) -> None:
     """For a checkpoint that could not be written: the fit goes on without."""
-    warnings.warn(f"a checkpoint could not be written: {why}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"a checkpoint could not be written: {why}", RuntimeWarning, stacklevel=5)  # who called fit

@@ -4,6 +4,9 @@
 The core reads rows of any integer type, float32, float64 and bool, with any strides, and converts and checks them
 itself. What is of another kind (half and extended precision, foreign byte order, objects) is converted and checked
 here, where the value can still be named as it was: whole for training, a block of rows at a time for inference.
+
+To a model with ``missing="mask"``, the argument `missing` here, NaN is a value that was not observed. What other
+libraries mean by it (None, NA, null, a masked value) becomes NaN.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ _BLOCK = 1 << 20
 # ---- anything to an array ---------------------------------------------------------------------------------------
 
 
-def matrix(X: object, name: str = "X") -> Any:
+def matrix(X: object, name: str = "X", missing: bool = False) -> Any:
     """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in: NumPy's, or
     a `DeviceArray` for one on a GPU, a `CsrArray` for a sparse one.
 
@@ -46,7 +49,7 @@ def matrix(X: object, name: str = "X") -> Any:
     if array is None:
         array = _sparse.take(X, name)
     if array is None:
-        array = _array(X, name, "a 2-D array (rows, features)")
+        array = _array(X, name, "a 2-D array (rows, features)", missing)
     if array.ndim == 1:
         raise ValueError(
             f"{name} must be a 2-D array (rows, features); got a 1-D array of shape {array.shape}. Reshape your data: "
@@ -60,13 +63,15 @@ def matrix(X: object, name: str = "X") -> Any:
     return array
 
 
-def _array(X: object, name: str, wanted: str) -> NDArray[Any]:
+def _array(X: object, name: str, wanted: str, missing: bool = False) -> NDArray[Any]:
     if hasattr(X, "tocsr"):
         raise TypeError(f"{name} is a sparse {type(X).__name__}; {wanted} is needed: pass {name}.toarray()")
     if X is None or isinstance(X, (str, bytes, dict, set)):
         raise TypeError(f"{name} must be {wanted}; got {'None' if X is None else type(X).__name__}")
     masked = sys.modules.get("numpy.ma")
     if masked is not None and isinstance(X, masked.MaskedArray) and masked.is_masked(X):
+        if missing and X.dtype.kind in "biuf":
+            return np.asarray(X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan))
         row = ", ".join(str(i) for i in np.argwhere(masked.getmaskarray(X))[0])
         raise ValueError(f"{name}[{row}] is masked; {name} must be without masked values")
     try:
@@ -105,7 +110,7 @@ def feature_names(X: object) -> list[str] | None:
 # ---- arrays that the core reads ---------------------------------------------------------------------------------
 
 
-def readable(array: Any, name: str = "X", first_row: int = 0) -> Any:
+def readable(array: Any, name: str = "X", first_row: int = 0, missing: bool = False) -> Any:
     """The 2-D array itself where the core knows its type of number, else a copy in the nearest type that it knows; for
     one on a GPU, itself or a copy there.
 
@@ -127,13 +132,17 @@ def readable(array: Any, name: str = "X", first_row: int = 0) -> Any:
     if isinstance(array, _core.CsrArray) or _core.reads(array):
         return array
     if array.strides[0] == 0 and array.shape[0] > 1:  # one row repeated stays one row
-        return np.broadcast_to(readable(array[:1], name, first_row), array.shape)
+        return np.broadcast_to(readable(array[:1], name, first_row, missing), array.shape)
     kind = array.dtype.kind
     native = array.dtype.newbyteorder("=") if kind in "iu" else np.float32 if array.itemsize <= 4 else np.float64
-    return _converted(array, name, lambda row, column: _element(name, row + first_row, column), native)
+    return _converted(
+        array, name, lambda row, column: _element(name, row + first_row, column), native, missing=missing
+    )
 
 
-def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[slice, Any]]:
+def blocks(
+    array: Any, name: str = "X", whole: bool = True, missing: bool = False
+) -> Iterator[tuple[slice, Any]]:
     """The array's rows in order as `readable` gives them, all at once on a GPU, and where that is no copy and `whole`
     asks for it.
     """
@@ -148,7 +157,7 @@ def blocks(array: Any, name: str = "X", whole: bool = True) -> Iterator[tuple[sl
     step = max(1, _BLOCK // width)
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))
-        yield rows, array.slice(first, rows.stop - first) if sparse else readable(array[rows], name, first)
+        yield rows, array.slice(first, rows.stop - first) if sparse else readable(array[rows], name, first, missing)
 
 
 def passes(array: NDArray[Any]) -> bool:
@@ -205,22 +214,27 @@ def _item(name: str, row: int, _: int) -> str:
 
 
 def _converted(
-    array: NDArray[Any], name: str, locate: Locate, dtype: DTypeLike = np.float32, finite: bool = True
-) -> NDArray[Any]:
+    array: NDArray[Any], name: str, locate: Locate, dtype: DTypeLike = np.float32, finite: bool = True,
+    missing: bool = False,
+) -> NDArray[Any]:  # fmt: skip
     with np.errstate(all="ignore"):
-        numbers = _from_objects(array, name, locate) if array.dtype.kind == "O" else array
+        numbers = _from_objects(array, name, locate, missing) if array.dtype.kind == "O" else array
         converted = np.require(numbers, dtype, ("C_CONTIGUOUS", "ALIGNED"))
-    at = _core.find_non_finite(converted) if finite else None
+    at = _core.find_non_finite(converted, missing) if finite else None
     if at is not None:
         raise ValueError(f"{locate(*at)} is {_why_not_finite(array[at], name)}")
     return converted
 
 
-def _from_objects(array: NDArray[Any], name: str, locate: Locate) -> NDArray[np.float64]:
+def _from_objects(array: NDArray[Any], name: str, locate: Locate, missing_too: bool) -> NDArray[np.float64]:
     refused = {kind for kind in map(type, array.flat) if not _is_number(kind)}
+    if missing_too and any(_is_missing(kind) for kind in refused):
+        refused = {kind for kind in refused if not _is_missing(kind)}
+        holes = np.reshape([_is_missing(type(value)) for value in array.flat], array.shape)
+        array = np.where(holes, np.nan, array)
     if refused:
         missing = next((at for at, value in np.ndenumerate(array) if type(value).__name__ == "NAType"), None)
-        if missing is not None:
+        if missing is not None and not missing_too:
             raise ValueError(f"{locate(*missing)} is missing (NA); {name} must be without missing values")
         at, value = next((at, value) for at, value in np.ndenumerate(array) if type(value) in refused)
         raise TypeError(f"{locate(*at)} is {_short(value)}: {_why_no_number(value)}")
@@ -229,6 +243,10 @@ def _from_objects(array: NDArray[Any], name: str, locate: Locate) -> NDArray[np.
     except OverflowError:  # an int beyond float64
         at, value = next((at, value) for at, value in np.ndenumerate(array) if abs(value) > sys.float_info.max)
         raise ValueError(f"{locate(*at)} is {_why_not_finite(value, name)}") from None
+
+
+def _is_missing(kind: type) -> bool:
+    return kind is type(None) or kind.__name__ == "NAType"
 
 
 def _is_number(kind: type) -> bool:

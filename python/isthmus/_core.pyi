@@ -94,7 +94,7 @@ class Model:
         """
         The newest checkpoint of a folder, or a file, to resume from; path and reason of each skipped.
         """
-    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, on: str = '') -> None:
+    def __init__(self, parameters: dict[str, typing.Any], n_features: int, seed: int, device: str, n_threads: int, max_memory: int, on: str = '') -> None:
         ...
     def anomaly_scores(self, rows: numpy.ndarray | DeviceArray | CsrArray, scores: numpy.typing.NDArray[numpy.float64], per_feature: numpy.typing.NDArray[numpy.float32] | None) -> None:
         ...
@@ -106,6 +106,14 @@ class Model:
         ...
     def decode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
         ...
+    def draw_codes(self, rows: numpy.ndarray | DeviceArray | CsrArray, seed: int, first_row: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from what the encoder says of each row; row r depends on the seed and first_row + r.
+        """
+    def draw_prior(self, seed: int, out: numpy.typing.NDArray[numpy.float32]) -> None:
+        """
+        Codes drawn from N(0, 1).
+        """
     def encode(self, rows: numpy.ndarray | DeviceArray | CsrArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
     def encode_quickly(self, rows: typing.Any, device: typing.Any, n_threads: typing.Any) -> numpy.typing.NDArray[numpy.float32] | None:
@@ -114,7 +122,7 @@ class Model:
         """
     def evaluate(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | CsrArray | None, validation_targets: numpy.ndarray | DeviceArray | CsrArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, resumed_with: dict[str, typing.Any] | None) -> None:
+    def fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | CsrArray | None, validation_targets: numpy.ndarray | DeviceArray | CsrArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
         """
         resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
         """
@@ -128,7 +136,7 @@ class Model:
         """
     def p_values(self, rows: numpy.ndarray | DeviceArray | CsrArray, p: numpy.typing.NDArray[numpy.float64]) -> None:
         ...
-    def partial_fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> None:
+    def partial_fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None, max_memory: int) -> None:
         ...
     def reconstruct(self, rows: numpy.ndarray | DeviceArray | CsrArray, out: numpy.typing.NDArray[numpy.float32] | DeviceArray) -> None:
         ...
@@ -181,6 +189,11 @@ class Model:
     @property
     def loss(self) -> float | None:
         ...
+    @property
+    def masks_missing(self) -> bool:
+        """
+        Is NaN a missing value to this model?
+        """
     @property
     def n_features(self) -> int:
         ...
@@ -248,9 +261,9 @@ def device_name(device: str) -> str:
     """
     What a device is called that was asked for as "auto" or "cuda"; opens it.
     """
-def find_non_finite(rows: numpy.ndarray) -> tuple[int, int] | None:
+def find_non_finite(rows: numpy.ndarray, nan_is_missing: bool) -> tuple[int, int] | None:
     """
-    Row and column of the first NaN or infinity in row order, or None.
+    Row and column of the first infinity or, unless that is a missing value, NaN in row order, or None.
     """
 def instruction_set() -> str:
     """

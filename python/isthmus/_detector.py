@@ -81,7 +81,11 @@ class AnomalyDetector(Autoencoder):
         clip_norm: float | None = None,
         input_noise: float = 0.0,
         input_noise_kind: str = "gaussian",
+        code_l1: float = 0.0,
+        code_topk: int | None = None,
+        tied_weights: bool = False,
         scaling: str | None = "standard",
+        missing: str = "error",
         batch_size: int = 256,
         epochs: int = 20,
         shuffle: bool = True,
@@ -90,6 +94,7 @@ class AnomalyDetector(Autoencoder):
         min_delta: float = 0.0,
         restore_best: bool = True,
         max_seconds: float | None = None,
+        max_memory: int | str | None = None,
         device: str = "auto",
         precision: str = "float32",
         n_threads: int | None = None,
@@ -114,12 +119,16 @@ class AnomalyDetector(Autoencoder):
         return offset
 
     def score_samples(self, X: ArrayLike) -> Any:
-        """How normal each row is, of shape (n,): the negative mean of the errors that `explain` gives."""
+        """How normal each row is, of shape (n,): the negative mean of the errors that `explain` gives.
+
+        With ``missing="mask"`` the mean over what a row has, and NaN for a row without any value: `predict` then calls
+        it normal and its `p_values` are 1, since nothing speaks against it.
+        """
         return super().score_samples(X)
 
     def _scores(self, core: _core.Model, array: NDArray[Any]) -> NDArray[np.float64]:
         scores = np.empty(len(array), np.float64)
-        for where, rows in _coercion.blocks(array):
+        for where, rows in _coercion.blocks(array, missing=core.masks_missing):
             core.anomaly_scores(rows, scores[where], None)
         return scores
 
@@ -153,7 +162,7 @@ class AnomalyDetector(Autoencoder):
         core = self._ready()
         array = self._rows(X, core)
         p = np.empty(len(array), np.float64)
-        for where, rows in _coercion.blocks(array):
+        for where, rows in _coercion.blocks(array, missing=core.masks_missing):
             core.p_values(rows, p[where])
         return _device_arrays.in_kind(p, X)
 
@@ -163,18 +172,19 @@ class AnomalyDetector(Autoencoder):
         Returns
         -------
         error : ndarray of shape (n, features)
-            Each feature's error, 1 being what is usual for it; the mean of a row is its negative score.
+            Each feature's error, 1 being what is usual for it, NaN for one that is missing; the mean of a row's others
+            is its negative score.
         expected : ndarray of shape (n, features)
             The reconstruction, in the units of X: what a normal row like this one would have.
         """
         core = self._ready()
         array = self._rows(X, core)
         error = np.empty(array.shape, np.float64)
-        for where, rows in _coercion.blocks(array, whole=False):
+        for where, rows in _coercion.blocks(array, whole=False, missing=core.masks_missing):
             block = np.empty(rows.shape, np.float32)
             core.anomaly_scores(rows, np.empty(len(rows), np.float64), block)
             error[where] = block
-        expected = self._run(core.reconstruct, array, "X", core.n_features)
+        expected = self._run(core.reconstruct, array, "X", core.n_features, core.masks_missing)
         return _device_arrays.in_kind(error, X), _device_arrays.in_kind(expected, X)
 
     def __sklearn_tags__(self) -> Any:

@@ -62,5 +62,11 @@ def draw_seed(random_state: Any) -> int:
     return int(random_state.integers(0, 1 << 64, dtype=np.uint64))
 
 
+def checked_seed(random_state: Any) -> int:
+    """The seed of something that is drawn once. Raises ValueError or TypeError as the constructor's parameter does."""
+    _core.check_parameters({"random_state": stored_random_state(random_state)})
+    return draw_seed(random_state)
+
+
 def _is_plain(random_state: object) -> bool:  # spares the import of numpy.random
     return random_state is None or hasattr(random_state, "__index__")

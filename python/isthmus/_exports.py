@@ -35,9 +35,10 @@ class Exports(Fitted):
         - ``error`` (rows,), as `reconstruction_error`, in scaled space;
         - of an `AnomalyDetector`, ``score`` and ``decision`` (rows,), as `score_samples` and `decision_function`.
 
-        A graph checks nothing: NaN gives NaN, and ``bce`` computes on from values outside [0, 1]. It computes in
-        float32 whatever ``precision`` is, except for the scaling, which is in float64 as in isthmus. The feature names
-        are a JSON list in the graph's metadata, under ``feature_names``.
+        A graph checks nothing: NaN gives NaN, unless ``missing="mask"`` makes it a missing value there, too, and
+        ``bce`` computes on from values outside [0, 1]. It computes in float32 whatever ``precision`` is, except for the
+        scaling, which is in float64 as in isthmus. The feature names are a JSON list in the graph's metadata, under
+        ``feature_names``.
 
         Parameters
         ----------
@@ -87,8 +88,11 @@ class Exports(Fitted):
 
         Both are sequences of ``nn.Linear``, whose weights are copies equal to the bit, and activations. With
         ``scaling`` the encoder begins with a layer that scales, the decoder ends with one that undoes it; their buffers
-        ``shift`` and ``scale`` are float64. So ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and
-        ``module`` `reconstruct`, to 1e-5. It can be trained on, pickled and compiled.
+        ``shift`` and ``scale`` are float64. With ``code_topk`` the encoder ends with a layer that keeps the largest
+        units. Tied weights are written out; of a variational autoencoder the encoder gives the means. So
+        ``module.encoder`` is `encode`, ``module.decoder`` `decode`, and ``module`` `reconstruct`, to 1e-5. It can be
+        trained on, pickled and compiled. It does not know of missing values: NaN gives NaN. What an `AnomalyDetector`
+        was calibrated with is not in it: `save` keeps that, `to_onnx` computes scores with it.
 
         Raises
         ------
@@ -103,6 +107,10 @@ class Exports(Fitted):
     def from_torch(cls, module: Any, **parameters: Any) -> Self:
         """A fitted model with the layers and weights of a PyTorch module; `fit` with ``warm_start=True`` goes on.
 
+        An `AnomalyDetector` made so reconstructs, but is not calibrated, and its `score_samples` says so with a
+        RuntimeError until it was trained: `fit` with ``warm_start=True``, or `partial_fit`, calibrates it on the rows
+        that it is given.
+
         Parameters
         ----------
         module : torch.nn.Module
@@ -112,8 +120,8 @@ class Exports(Fitted):
             ``forward`` may do is not seen. A module that `to_torch` made brings its ``scaling`` along.
         **parameters
             Of the constructor, but for those that the module says: ``encoder_layers``, ``decoder_layers``,
-            ``activation``, ``code_activation``, ``output_activation``, ``scaling``. A module that was trained on logits
-            with ``BCEWithLogitsLoss`` needs an ``nn.Sigmoid`` at its end and ``loss="bce"``.
+            ``activation``, ``code_activation``, ``output_activation``, ``code_topk``, ``scaling``. A module that was
+            trained on logits with ``BCEWithLogitsLoss`` needs an ``nn.Sigmoid`` at its end and ``loss="bce"``.
 
         Raises
         ------

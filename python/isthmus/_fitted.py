@@ -78,7 +78,10 @@ class Fitted(Parameters):
     # ---- weights ----------------------------------------------------------------------------------------------------
 
     def get_weights(self) -> list[NDArray[np.float32]]:
-        """Copies of all parameters, ``[W0, b0, W1, b1, ...]``, W of shape (out, in), b of shape (out,)."""
+        """Copies of all parameters, ``[W0, b0, W1, b1, ...]``, W of shape (out, in), b of shape (out,).
+
+        Each stored parameter comes once: with ``tied_weights`` the layers of the decoder have only their b.
+        """
         return self._fitted().get_weights()
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> Self:

@@ -18,6 +18,8 @@ from isthmus import _core
 from isthmus._extras import need
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from isthmus._network import Layer, Network
 
 OPSET = 18
@@ -86,8 +88,14 @@ class _Graph:
         kinds = self.onnx.TensorProto
         return self.add("Cast", value, to=kinds.DOUBLE if to == "float64" else kinds.FLOAT)
 
-    def row_mean(self, value: str) -> str:
-        return self.add("ReduceMean", value, self.constant([1], np.int64), keepdims=0)
+    def row_mean(self, value: str, missing: str | None = None) -> str:
+        """The mean of each row, of what is not missing: NaN, 0 / 0, for a row without any."""
+        if missing is None:
+            return self.add("ReduceMean", value, self.constant([1], np.int64), keepdims=0)
+        observed = self.cast(self.add("Not", missing), "float32")
+        kept = self.add("Where", missing, self.constant(0.0), value)
+        return self.add("Div", *(self.add("ReduceSum", part, self.constant([1], np.int64), keepdims=0)
+                                 for part in (kept, observed)))
 
     def activation(self, z: str, name: str) -> str:
         match name:
@@ -107,6 +115,15 @@ class _Graph:
                 return self.add(name.capitalize(), z)
         raise ValueError(f"activation {name!r} has no form in ONNX yet")
 
+    def keep_largest(self, code: str, keep: int) -> str:
+        """Zeros, with the largest of each row put where they were; of equal ones TopK takes the lower index."""
+        name = f"topk_{len(self.nodes)}"
+        largest = [f"{name}_values", f"{name}_indices"]
+        wanted = [code, self.constant([keep], np.int64)]
+        self.nodes.append(self.onnx.helper.make_node("TopK", wanted, largest, name, axis=1, largest=1))
+        zeros = self.add("Sub", code, code)
+        return self.add("ScatterElements", zeros, largest[1], largest[0], axis=1)
+
     def dense(self, x: str, layer: Layer) -> str:
         """z = x @ weight.T + bias"""
         return self.add("Gemm", x, self.constant(layer.weight), self.constant(layer.bias), transB=1)
@@ -114,21 +131,27 @@ class _Graph:
 
 def _results(graph: _Graph, network: Network, dtype: str, outputs: Sequence[str]) -> dict[str, str]:
     x = _scaled(graph, network, dtype)
-    code = x
+    missing = None
+    code = target = x
+    if network.means is not None:
+        missing = graph.add("IsNaN", x)
+        target = code = graph.add("Where", missing, graph.constant(_filling(network)), x)
     for layer in network.encoder:
         code = graph.activation(graph.dense(code, layer), layer.activation)
+    if network.keep is not None:
+        code = graph.keep_largest(code, network.keep)
     results = {"code": code}
     if set(outputs) != {"code"}:
         z, y = _decode(graph, network, code)
         if "reconstruction" in outputs:
             results["reconstruction"] = _unscaled(graph, network, y)
         if "error" in outputs:
-            results["error"] = graph.row_mean(_loss(graph, network, x, y, z))
+            results["error"] = graph.row_mean(_loss(graph, network, target, y, z), missing)
         if set(outputs) & set(DETECTOR_OUTPUTS):
             assert network.spread is not None and network.offset is not None
-            difference = graph.add("Abs", graph.add("Sub", y, x))
+            difference = graph.add("Abs", graph.add("Sub", y, target))
             errors = graph.add("Div", difference, graph.constant(network.spread))
-            results["score"] = graph.add("Neg", graph.row_mean(errors))
+            results["score"] = graph.add("Neg", graph.row_mean(errors, missing))
             results["decision"] = graph.add("Sub", results["score"], graph.constant(network.offset))
     return {name: results[name] for name in OUTPUTS if name in outputs}
 
@@ -140,6 +163,13 @@ def _scaled(graph: _Graph, network: Network, dtype: str) -> str:
     x = "X" if dtype == "float64" else graph.cast("X", "float64")
     shifted = graph.add("Sub", x, graph.constant(shift, np.float64))
     return graph.cast(graph.add("Div", shifted, graph.constant(scale, np.float64)), "float32")
+
+
+def _filling(network: Network) -> NDArray[np.float32]:
+    """What a missing value of each feature enters as, in scaled space."""
+    assert network.means is not None
+    shift, scale = (0.0, 1.0) if network.scaling is None else network.scaling
+    return ((network.means - shift) / scale).astype(np.float32)
 
 
 def _decode(graph: _Graph, network: Network, code: str) -> tuple[str, str]:

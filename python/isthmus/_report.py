@@ -122,16 +122,28 @@ def compare(seen: Seen, loss: str, scaling: tuple[Float64, Float64] | None, widt
     """Measure, the model's error and PCA's: means over all elements in scaled space."""
     shift, scale = (0.0, 1.0) if scaling is None else scaling
     x = (seen.x.astype(np.float64) - shift) / scale
-    linear = _principal.reconstruction(x, width)
+    observed = ~np.isnan(x)
+    linear = _principal.reconstruction(_with_means(x, observed), width)
     if loss == "bce":
         y = (seen.y.astype(np.float64) - shift) / scale
-        return "mse", float(np.mean((y - x) ** 2)), float(np.mean((linear - x) ** 2))
+        return "mse", mean_of_numbers((y - x) ** 2), mean_of_numbers((linear - x) ** 2)
     # The core takes the loss of float32: of the residual, which keeps its digits, and zero.
-    residual = np.ascontiguousarray(linear - x, np.float32)
+    residual = np.where(observed, linear - x, 0.0).astype(np.float32)  # of 0 the loss is 0
     zero = np.zeros_like(residual)
     pca_error = _core.loss(loss, residual, zero, None, "cpu", "float32", None)
     assert pca_error is not None, "float32 rows are ready"
-    return loss, float(seen.errors.mean()), pca_error[0]
+    return loss, mean_of_numbers(seen.errors), pca_error[0] * observed.size / max(1, observed.sum())
+
+
+def mean_of_numbers(values: Float64) -> float:
+    """Without the NaNs, which stand for what is missing; NaN where there is nothing else."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
+
+
+def _with_means(x: Float64, observed: NDArray[np.bool_]) -> Float64:
+    counts = np.maximum(observed.sum(axis=0), 1)
+    return np.where(observed, x, np.where(observed, x, 0.0).sum(axis=0) / counts)
 
 
 def dead_units(codes: NDArray[np.float32]) -> tuple[int, ...]:
@@ -141,7 +153,7 @@ def dead_units(codes: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def worst_features(errors: Float64, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    means = errors.mean(axis=0)
+    means = np.array([mean_of_numbers(column) for column in errors.T])
     order = np.argsort(-means, kind="stable")[:_LISTED]
     return tuple((names[i] if names else str(i), float(means[i])) for i in order)
 

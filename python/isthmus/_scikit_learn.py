@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from isthmus import _core
+
 _CONTAINERS = ("default", "pandas", "polars")
 
 
@@ -64,6 +66,7 @@ def _listed(names: list[str], most: int = 5) -> str:
 class Transformer(Fitted):
     """What scikit-learn's pipelines and checks ask of a transformer beyond fit and transform."""
 
+    missing: str
     _estimator_type = "transformer"
     _sklearn_auto_wrap_output_keys = frozenset({"transform"})
 
@@ -82,22 +85,31 @@ class Transformer(Fitted):
         self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _contain(self, values: Any, X: object) -> Any:
-        """The values in the chosen container; a pandas frame keeps the index of X."""
+    def _contain(self, values: Any, X: object, names: NDArray[Any] | None = None) -> Any:
+        """The values in the chosen container, with these column names, by default the code's; a pandas frame keeps the
+        index of X."""
         container = getattr(self, "_sklearn_output_config", {}).get("transform")
         if container is None:
             sklearn = sys.modules.get("sklearn")
             container = "default" if sklearn is None else sklearn.get_config()["transform_output"]
+        if container != "default" and names is None:
+            names = self.get_feature_names_out()
         if container == "pandas":
             import pandas
 
             index = X.index if isinstance(X, pandas.DataFrame) else None
-            return pandas.DataFrame(on_host(values), index=index, columns=self.get_feature_names_out(), copy=False)
+            return pandas.DataFrame(on_host(values), index=index, columns=names, copy=False)
         if container == "polars":
             import polars
 
-            return polars.DataFrame(on_host(values), schema=self.get_feature_names_out().tolist(), orient="row")
+            assert names is not None
+            return polars.DataFrame(on_host(values), schema=names.tolist(), orient="row")
         return in_kind(values, X)
+
+    @staticmethod
+    def _column_names(core: _core.Model) -> NDArray[Any]:
+        """Of the features: those of the training data, or x0, x1, ... as in scikit-learn."""
+        return np.array(core.feature_names or [f"x{i}" for i in range(core.n_features)], dtype=object)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Names of the code's columns: the class name in lower case and a number.
@@ -127,5 +139,5 @@ class Transformer(Fitted):
             estimator_type="transformer",
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=["float32"]),
-            input_tags=InputTags(sparse=True),
+            input_tags=InputTags(sparse=True, allow_nan=self.missing == "mask"),
         )

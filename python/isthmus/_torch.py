@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model as a PyTorch module, and back: ``nn.Sequential`` of ``encoder`` and ``decoder``, each of Linear layers and
-activations. A scaling is a layer of its own, the encoder's first and, undone, the decoder's last.
+activations. A scaling is a layer of its own, the encoder's first and, undone, the decoder's last; so is what keeps the
+largest units of the code, the encoder's last.
 
-The two classes of these layers are made when torch is first imported here, and stand in this module under their names,
+The classes of these layers are made when torch is first imported here, and stand in this module under their names,
 so that a module can be pickled.
 """
 
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCALINGS = ("Scale", "Unscale")
+LAYERS = (*SCALINGS, "TopK")
 
 
 def __getattr__(name: str) -> Any:
-    if name in SCALINGS:
-        return _scalings()[name]
+    if name in LAYERS:
+        return _own_layers()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @cache
-def _scalings() -> dict[str, Any]:
+def _own_layers() -> dict[str, Any]:
     torch = need("torch", "torch", "to_torch")
 
     class Scale(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -54,9 +56,24 @@ def _scalings() -> dict[str, Any]:
         def forward(self, y: Any) -> Any:
             return (y.to(self.shift.dtype) * self.scale + self.shift).float()
 
-    for scaling in (Scale, Unscale):
-        scaling.__module__, scaling.__qualname__ = __name__, scaling.__name__
-    return {"Scale": Scale, "Unscale": Unscale}
+    class TopK(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """The k largest units of each row, the lower index where two are equal, and 0 in the place of the others."""
+
+        def __init__(self, k: int) -> None:
+            super().__init__()
+            self.k = k
+
+        def forward(self, code: Any) -> Any:
+            order = torch.sort(code, dim=1, descending=True, stable=True).indices[:, : self.k]
+            return torch.zeros_like(code).scatter(1, order, code.gather(1, order))
+
+        def extra_repr(self) -> str:
+            return str(self.k)
+
+    own = {layer.__name__: layer for layer in (Scale, Unscale, TopK)}
+    for name, layer in own.items():
+        layer.__module__, layer.__qualname__ = __name__, name
+    return own
 
 
 # What each activation is in torch, and whether a module of that class is the same function.
@@ -80,8 +97,10 @@ def module_of(network: Network) -> Any:
     """``nn.Sequential`` of ``encoder`` and ``decoder`` with copies of the weights, in evaluation mode."""
     nn = need("torch", "torch", "to_torch").nn
     encoder, decoder = (_sequential(nn, layers) for layers in (network.encoder, network.decoder))
+    if network.keep is not None:
+        encoder.append(_own_layers()["TopK"](network.keep))
     if network.scaling is not None:
-        scale, unscale = (_scalings()[name](network.scaling_kind, *network.scaling) for name in SCALINGS)
+        scale, unscale = (_own_layers()[name](network.scaling_kind, *network.scaling) for name in SCALINGS)
         encoder.insert(0, scale)
         decoder.append(unscale)
     module = nn.Sequential()
@@ -125,6 +144,7 @@ def network_of(module: Any) -> Network:
         )
     flat = {name: list(_flat(nn, name, part)) for name, part in parts.items()}
     scaling = _taken_scaling(flat)
+    keep = _taken_top_k(flat["encoder"])
     encoder, decoder = (_layers(nn, name, flat[name]) for name in ("encoder", "decoder"))
     if encoder[0].weight.shape[1] != len(decoder[-1].bias):
         raise ValueError(
@@ -133,7 +153,7 @@ def network_of(module: Any) -> Network:
         )
     kind = None if scaling is None else scaling.kind
     values = None if scaling is None else (_values(scaling.shift), _values(scaling.scale))
-    return Network(encoder, decoder, "mse", kind, values, None, None)
+    return Network(encoder, decoder, "mse", kind, values, means=None, spread=None, offset=None, keep=keep)
 
 
 def parameters_of(network: Network) -> dict[str, Any]:
@@ -146,6 +166,7 @@ def parameters_of(network: Network) -> dict[str, Any]:
         "decoder_layers": tuple(len(layer.bias) for layer in network.decoder[:-1]),
         "code_activation": network.encoder[-1].activation,
         "output_activation": network.decoder[-1].activation,
+        "code_topk": network.keep,
         "scaling": network.scaling_kind,
     }
     if hidden:
@@ -161,11 +182,18 @@ def _flat(nn: Any, name: str, sequence: Any) -> list[tuple[str, Any]]:
     return layers
 
 
+def _taken_top_k(encoder: list[tuple[str, Any]]) -> int | None:
+    """Takes the layer that keeps the largest units away from the encoder's end; its k."""
+    if not encoder or type(encoder[-1][1]) is not _own_layers()["TopK"]:
+        return None
+    return int(encoder.pop()[1].k)
+
+
 def _taken_scaling(flat: dict[str, list[tuple[str, Any]]]) -> Any:
     """Takes the layers that scale and unscale away; the first of the two, or None."""
     encoder, decoder = flat["encoder"], flat["decoder"]
-    found = [encoder and type(encoder[0][1]) is _scalings()["Scale"],
-             decoder and type(decoder[-1][1]) is _scalings()["Unscale"]]
+    found = [encoder and type(encoder[0][1]) is _own_layers()["Scale"],
+             decoder and type(decoder[-1][1]) is _own_layers()["Unscale"]]
     if not any(found):
         return None
     if not all(found):

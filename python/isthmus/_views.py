@@ -81,9 +81,11 @@ class Views(Transformer):
         if n < 1:
             raise ValueError(f"n must be at least 1; got {n}")
         core = self._ready()
-        rows = _coercion.readable(_sparse.dense_rows(_device_arrays.on_host(self._rows(X, core)), slice(n)))
+        rows = _sparse.dense_rows(_device_arrays.on_host(self._rows(X, core)), slice(n))
+        rows = _coercion.readable(rows, missing=core.masks_missing)
         image = _plots.image_shape(shape, core.n_features)
-        return _plots.reconstructions(rows, self._run(core.reconstruct, rows, "X", core.n_features), image, ax)
+        y = self._run(core.reconstruct, rows, "X", core.n_features, core.masks_missing)
+        return _plots.reconstructions(rows, y, image, ax)
 
     def plot_code(self, X: ArrayLike, labels: ArrayLike | None = None, ax: Any = None) -> Any:
         """The codes of X: a histogram of one unit, points for two, their two principal components for more.
@@ -109,7 +111,7 @@ class Views(Transformer):
         from isthmus import _plots
 
         core = self._ready()
-        codes = self._run(core.encode, self._rows(X, core), "X", core.code_size)
+        codes = self._run(core.encode, self._rows(X, core), "X", core.code_size, core.masks_missing)
         return _plots.code(_device_arrays.on_host(codes), labels, ax)
 
     # ---- text and HTML ----------------------------------------------------------------------------------------------
@@ -119,7 +121,8 @@ class Views(Transformer):
         units that never move, the worst features and rows, size and device.
 
         PCA is that of the rows of X themselves. It, the error beside it, features and units are computed from at most
-        2,048 rows at equal distances, fewer where there are more than 2,048 features.
+        2,048 rows at equal distances, fewer where there are more than 2,048 features. With ``missing="mask"`` errors
+        are those of what is there, and PCA sees the mean of its column for what is not.
 
         Parameters
         ----------
@@ -140,13 +143,14 @@ class Views(Transformer):
             raise ValueError(f"X must have at least 2 rows for a report; got {len(array)}")
         errors = self._errors(core, array)
         scores = self._scores(core, array)
-        x = _coercion.readable(_sparse.dense_rows(array, _principal.sample(*array.shape)))
+        missing = core.masks_missing
+        x = _coercion.readable(_sparse.dense_rows(array, _principal.sample(*array.shape)), missing=missing)
         elements = np.empty(x.shape, np.float32)
         core.reconstruction_error(x, np.empty(len(x), np.float64), elements, False, 0)
         seen = _report.Seen(
             x=x,
-            codes=self._run(core.encode, x, "X", core.code_size),
-            y=self._run(core.reconstruct, x, "X", core.n_features),
+            codes=self._run(core.encode, x, "X", core.code_size, missing),
+            y=self._run(core.reconstruct, x, "X", core.n_features, missing),
             errors=elements.astype(np.float64),
         )
         loss = core.parameters["loss"]
@@ -155,7 +159,7 @@ class Views(Transformer):
         return _report.Report(
             name=type(self).__name__, widths=tuple(widths), code_size=core.code_size,
             n_parameters=_n_parameters(core), device=core.device, n_rows=len(array), n_sampled=len(x),
-            loss_name=loss, loss=float(errors.mean()), measure=measure, error=error, pca_error=pca_error,
+            loss_name=loss, loss=_report.mean_of_numbers(errors), measure=measure, error=error, pca_error=pca_error,
             dead_units=_report.dead_units(seen.codes),
             worst_features=_report.worst_features(seen.errors, core.feature_names),
             worst_rows=_report.worst_rows(scores), _code=code,
@@ -191,7 +195,7 @@ class Views(Transformer):
         def _ready(self) -> _core.Model: ...
         def _rows(self, X: object, core: _core.Model) -> Any: ...
         @staticmethod
-        def _run(run: Any, array: Any, name: str, width: int) -> Any: ...
+        def _run(run: Any, array: Any, name: str, width: int, missing: bool = False) -> Any: ...
         def _errors(self, core: _core.Model, array: Any) -> Any: ...
         def _scores(self, core: _core.Model, array: Any) -> Any: ...
 

@@ -77,7 +77,8 @@ def dense_forward(
         raise ValueError(f"weight must have shape (out, {x.shape[1]}) for x of shape {x.shape}; got {weight.shape}")
     bias = None if bias is None else _vector(bias, "bias", len(weight))
     out = _result(out, (len(x), len(weight)), x=x, weight=weight, bias=bias)
-    return _done(_core.dense_forward(x, weight, bias, activation, out, *options))
+    _done(_core.dense_forward(x, weight, bias, activation, np.asarray(out), *options))
+    return out
 
 
 def dense_backward_input(
@@ -108,7 +109,8 @@ def dense_backward_input(
     if len(weight) != dz.shape[1]:
         raise ValueError(f"weight must have shape ({dz.shape[1]}, in) for dz of shape {dz.shape}; got {weight.shape}")
     out = _result(out, (len(dz), weight.shape[1]), dz=dz, weight=weight)
-    return _done(_core.dense_backward_input(dz, weight, out, *options))
+    _done(_core.dense_backward_input(dz, weight, np.asarray(out), *options))
+    return out
 
 
 def dense_backward_weight(
@@ -146,7 +148,8 @@ def dense_backward_weight(
     given_weight, given_bias = out or (None, None)
     dweight = _result(given_weight, (dz.shape[1], x.shape[1]), "out[0]", x=x, dz=dz)
     dbias = _result(given_bias, (dz.shape[1],), "out[1]", x=x, dz=dz, dweight=dweight)
-    return _done(_core.dense_backward_weight(x, dz, (dweight, dbias), *options))
+    _done(_core.dense_backward_weight(x, dz, (np.asarray(dweight), np.asarray(dbias)), *options))
+    return dweight, dbias
 
 
 def activation_forward(
@@ -175,7 +178,8 @@ def activation_forward(
     options = _options(device, precision, n_threads)
     z = _matrix(z, "z")
     out = _result(out, z.shape, z=z)
-    return _done(_core.activation_forward(z, activation, out, *options))
+    _done(_core.activation_forward(z, activation, np.asarray(out), *options))
+    return out
 
 
 def activation_backward(
@@ -207,7 +211,8 @@ def activation_backward(
     if dy.shape != z.shape:
         raise ValueError(f"dy must have the shape of z, {z.shape}; got {dy.shape}")
     out = _result(out, z.shape, z=z, dy=dy)
-    return _done(_core.activation_backward(z, dy, activation, out, *options))
+    _done(_core.activation_backward(z, dy, activation, np.asarray(out), *options))
+    return out
 
 
 def mse_loss(
@@ -318,7 +323,8 @@ def adam_step(
         raise TypeError(f"step must be an integer of at least 1; got {step!r}")
     if not 1 <= index(step) < 1 << 63:
         raise ValueError(f"step must be an integer of at least 1; got {step!r}")
-    _done(_core.adam_step(param.reshape(-1), flat, m.reshape(-1), v.reshape(-1), index(step), rule, *options) or None)
+    plain = [np.asarray(array).reshape(-1) for array in (param, m, v)]  # memory maps are subclasses
+    _done(_core.adam_step(plain[0], flat, plain[1], plain[2], index(step), rule, *options) or None)
 
 
 # ---- at the door ------------------------------------------------------------------------------------------------
@@ -396,4 +402,5 @@ def _loss(
     if target.shape != y.shape:
         raise ValueError(f"target must have the shape of {name}, {y.shape}; got {target.shape}")
     gradient = _result(out, y.shape, output=y, target=target)
-    return _done(_core.loss(loss, y, target, gradient, *options))
+    value, _ = _done(_core.loss(loss, y, target, np.asarray(gradient), *options))
+    return value, gradient

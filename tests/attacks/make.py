@@ -186,6 +186,13 @@ def meaning(model: Genuine) -> Iterator[Attack]:
     yield "scale_0", model.value("scaling.scale", 0.0), "a division by the scale of a column", "above 0"
 
 
+def masked(model: Genuine) -> Iterator[Attack]:
+    yield "nan_in_missing.mean", model.value("missing.mean", np.nan), "a NaN that takes a missing value's place", \
+        "it must be finite"
+    yield "means_without_mask", model.described('"missing":"mask"', '"missing":"error"'), \
+        "means that nothing asks for", "does not belong to a model with missing"
+
+
 def detector(model: Genuine) -> Iterator[Attack]:
     yield "spread_0", model.value("detector.spread", 0.0), "a division by a feature's spread", "above 0"
     yield "spread_negative", model.value("detector.spread", -1.0), "scores of the wrong sign", "above 0"
@@ -199,12 +206,14 @@ def main() -> None:
     x = rng.random((8, 2)).astype(np.float32)
     plain = Genuine(Autoencoder((1,), scaling="standard", epochs=1, random_state=0, n_threads=1).fit(x))
     detector_of = AnomalyDetector((1,), calibration_fraction=0.3, epochs=1, random_state=0, n_threads=1)
+    holes = Genuine(Autoencoder((1,), missing="mask", epochs=1, random_state=0, n_threads=1).fit(x))
     scoring = Genuine(detector_of.fit(rng.random((40, 2))))
     lines: dict[str, dict[str, str]] = {}
     for old in FOLDER.glob("*.safetensors"):
         old.unlink()
     kinds: list[tuple[Callable[[Genuine], Iterator[Attack]], Genuine]] = [
-        (container, plain), (json_text, plain), (sizes, plain), (meaning, plain), (detector, scoring)]
+        (container, plain), (json_text, plain), (sizes, plain), (meaning, plain), (masked, holes),
+        (detector, scoring)]
     controls = [("control_autoencoder", plain.file, "nothing", "accepted"),
                 ("control_detector", scoring.file, "nothing", "accepted")]
     for name, data, attacks, said in [*controls, *(attack for make, model in kinds for attack in make(model))]:

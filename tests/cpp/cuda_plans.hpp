@@ -29,8 +29,8 @@ inline Result train_by(const char* plan, const Program& program, const RowSource
 }
 
 inline bool same(const Totals& a, const Totals& b) {
-    return a.loss_sum == b.loss_sum && a.weight_sum == b.weight_sum && a.steps_done == b.steps_done &&
-           a.status == b.status;
+    return a.loss_sum == b.loss_sum && a.weight_sum == b.weight_sum && a.penalty_sum == b.penalty_sum &&
+           a.steps_done == b.steps_done && a.status == b.status;
 }
 inline bool same(const Result& a, const Result& b) {
     return same_tensors(a.tensors, b.tensors) && same(a.totals, b.totals);
@@ -81,8 +81,10 @@ public:
             piece.learning_rates = range.learning_rates.subspan(first, count);
             piece.loss_sum = all.loss_sum;
             piece.weight_sum = all.weight_sum;
+            piece.penalty_sum = all.penalty_sum;
             const Totals totals = run(piece);
-            all = {totals.loss_sum, totals.weight_sum, all.steps_done + totals.steps_done, totals.status};
+            all = {totals.loss_sum, totals.weight_sum, totals.penalty_sum, all.steps_done + totals.steps_done,
+                   totals.status};
         }
         return all;
     }

@@ -93,6 +93,7 @@ inline void check_equal(const StoredModel& a, const StoredModel& b) {
     CHECK(to_json(a.configuration).dump() == to_json(b.configuration).dump());
     CHECK(a.n_features == b.n_features && a.feature_names == b.feature_names);
     CHECK(equal_bits(a.scaling.shift, b.scaling.shift) && equal_bits(a.scaling.scale, b.scaling.scale));
+    CHECK(equal_bits(a.means, b.means));
     const Calibration& c = a.calibration;
     const Calibration& d = b.calibration;
     CHECK(equal_bits(c.spread, d.spread) && equal_bits(c.offset, d.offset) && equal_bits(c.held_back, d.held_back));

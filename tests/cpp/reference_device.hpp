@@ -28,6 +28,19 @@ using isthmus::Totals;
 inline Doubles widen(const float* values, std::int64_t n) { return {values, values + n}; }
 inline Doubles widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
+// eps of the code, where the program draws it.
+inline Doubles draw(const isthmus::Program& program, const isthmus::Noise& noise, std::int64_t row) {
+    if (!std::holds_alternative<isthmus::GaussianSample>(program.ops[program.code_op])) return {};
+    Doubles eps(static_cast<std::size_t>(program.width(program.code_op + 1)));
+    for (std::size_t i = 0; i < eps.size(); ++i) {
+        const auto counter =
+            isthmus::math::row_counter(isthmus::math::Purpose::sample, static_cast<std::uint32_t>(i / 4),
+                                       static_cast<std::uint64_t>(row), noise.epoch);
+        eps[i] = isthmus::math::gaussians<float>(isthmus::math::philox(counter, noise.seed)).value[i % 4];
+    }
+    return eps;
+}
+
 class ReferenceModel final : public isthmus::Model {
 public:
     explicit ReferenceModel(const isthmus::Program& program) : program_(program), network_(program_) { write({}); }
@@ -47,23 +60,25 @@ public:
         Totals totals;
         totals.loss_sum = range.loss_sum;
         totals.weight_sum = range.weight_sum;
+        totals.penalty_sum = range.penalty_sum;
         for (std::int64_t s = 0; s < range.steps(); ++s) {
             const auto begin = static_cast<std::size_t>(s * range.batch_size);
             const auto count = std::min(static_cast<std::size_t>(range.batch_size), range.rows.size() - begin);
             std::vector<float> gradient(state_.params.size());
             Totals step = sum_gradient(source, range.rows.subspan(begin, count), range.noise, gradient);
-            if (reducer) reducer->reduce(gradient, step.loss_sum, step.weight_sum);
+            if (reducer) reducer->reduce(gradient, step.loss_sum, step.weight_sum, step.penalty_sum);
             // A batch without weight says nothing: no update, but the step counts.
             if (step.weight_sum > 0.0) {
                 const double learning_rate = range.learning_rates[static_cast<std::size_t>(s)];
                 update(rule, learning_rate, static_cast<double>(range.first_step + s + 1), gradient, step.weight_sum);
             }
-            if (!std::isfinite(step.loss_sum) || !finite(state_.params) || !finite(state_.v)) {
+            if (!std::isfinite(step.loss_sum + step.penalty_sum) || !finite(state_.params) || !finite(state_.v)) {
                 totals.status = Status::diverged;
                 return totals;
             }
             totals.loss_sum += step.loss_sum;
             totals.weight_sum += step.weight_sum;
+            totals.penalty_sum += step.penalty_sum;
             ++totals.steps_done;
             if (s + 1 < range.steps() && stop.requested()) {
                 totals.status = Status::stopped;
@@ -97,7 +112,7 @@ public:
         for (std::int64_t r = 0; r < source.rows(); ++r) {
             const Pass pass = network_.forward(params, widen(source.inputs.row(r), source.inputs.cols));
             const Doubles target = target_of(source, r);
-            errors[static_cast<std::size_t>(r)] = network_.row_error(pass, target);
+            errors[static_cast<std::size_t>(r)] = network_.row_error(pass, target, source.masked);
             if (per_feature) narrow(network_.element_losses(pass, target), per_feature->row(r));
         }
     }
@@ -124,12 +139,13 @@ private:
         for (const std::int64_t row : rows) {
             std::vector<float> input(source.inputs.row(row), source.inputs.row(row) + source.inputs.cols);
             if (noise.amount > 0.0F) corrupt(noise, row, input);
-            const Pass pass = network_.forward(params, widen(input));
+            const Pass pass = network_.forward(params, widen(input), draw(program_, noise, row));
             const Doubles target = target_of(source, row);
             const double weight = source.weight(row);
-            totals.loss_sum += weight * network_.row_error(pass, target);
+            totals.penalty_sum += weight * network_.penalty(pass);
+            totals.loss_sum += weight * network_.row_error(pass, target, source.masked);
             totals.weight_sum += weight;
-            network_.backward(params, pass, target, weight, sum);
+            network_.backward(params, pass, target, weight, sum, source.masked);
         }
         narrow(sum, flat.data());
         return totals;

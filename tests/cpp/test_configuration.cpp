@@ -82,7 +82,13 @@ std::map<std::string, Case> cases() {
         {"clip_norm", with_none(positive)},
         {"input_noise", without_none(not_negative)},
         {"input_noise_kind", without_none(names_of<NoiseKind>())},
+        {"code_l1", without_none(not_negative)},
+        {"code_topk", with_none({{{"1", "1"}, {"9223372036854775807", "9223372036854775807"}},
+                                 {"0", "-1", "9223372036854775808"},
+                                 kNoIntegers})},
+        {"tied_weights", without_none(flag)},
         {"scaling", with_none(names_of<ScalingKind>())},
+        {"missing", without_none(names_of<Missing>())},
         {"batch_size", without_none(count)},
         {"epochs", without_none(count)},
         {"shuffle", without_none(flag)},
@@ -100,6 +106,7 @@ std::map<std::string, Case> cases() {
         {"verbose", without_none({{{"0", "0"}, {"2", "2"}}, {"-1", "3", "18446744073709551615"}, kNoIntegers})},
         {"contamination", without_none({{{"0.5", "0.5"}, {"1e-9", "1e-09"}}, {"0", "0.51", "-1", "nan"}, kNoNumbers})},
         {"calibration_fraction", without_none(below_one)},
+        {"kl_weight", without_none(not_negative)},
     };
 }
 
@@ -177,9 +184,10 @@ TEST(defaults_are_those_of_the_struct) {
         R"("code_activation":"linear","output_activation":null,"loss":"mse","optimizer":"adam","learning_rate":0.001,)"
         R"("beta_1":0.9,"beta_2":0.999,"epsilon":1e-08,"momentum":0.0,"weight_decay":null,)"
         R"("learning_rate_schedule":"constant","clip_norm":null,"input_noise":0.0,"input_noise_kind":"gaussian",)"
-        R"("scaling":null,"batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
+        R"("code_l1":0.0,"code_topk":null,"tied_weights":false,"scaling":null,"missing":"error",)"
+        R"("batch_size":256,"epochs":100,"shuffle":true,"validation_fraction":0.0,"patience":null,"min_delta":0.0,)"
         R"("restore_best":true,"precision":"float32","random_state":null,"warm_start":false,"verbose":0,)"
-        R"("contamination":0.1,"calibration_fraction":0.0})");
+        R"("contamination":0.1,"calibration_fraction":0.0,"kl_weight":1.0})");
 }
 
 TEST(messages_say_what_is_allowed) {
@@ -261,6 +269,52 @@ TEST(widths_have_defaults_and_mirror) {
     CHECK_THROWS(resolve_widths(unchecked, 3), ErrorKind::value);
 }
 
+TEST(tied_decoders_mirror_the_encoder) {
+    const auto layers = [](const std::string& json) { return resolve_widths(parse(json), 64).layers; };
+    CHECK((layers(R"({"tied_weights":true})") == layers("{}")));
+    CHECK((layers(R"({"tied_weights":true,"encoder_layers":[9,5],"decoder_layers":[9]})").size() == 5));
+    CHECK(resolve_widths(parse(R"({"tied_weights":true})"), 64).tied && !resolve_widths(parse("{}"), 64).tied);
+    for (const char* decoder : {"[]", "[5]", "[9,9]"}) {
+        const std::string json =
+            std::string(R"({"tied_weights":true,"encoder_layers":[9,5],"decoder_layers":)") + decoder + "}";
+        CHECK_THROWS(layers(json), ErrorKind::value);
+        try {
+            layers(json);
+        } catch (const Error& error) {
+            CHECK(error.what() ==
+                  "decoder_layers must be None or [9], the mirror of encoder_layers=[9,5], with "
+                  "tied_weights=True; got " +
+                      std::string(decoder));
+        }
+    }
+}
+
+TEST(a_code_keeps_at_most_its_units) {
+    const auto widths = [](const std::string& json) { return resolve_widths(parse(json), 64); };
+    CHECK(widths(R"({"encoder_layers":[9,5],"code_topk":5})").layers.size() == 5);
+    CHECK_THROWS(widths(R"({"encoder_layers":[9,5],"code_topk":6})"), ErrorKind::value);
+    CHECK_THROWS(widths(R"({"code_topk":17})"), ErrorKind::value);
+    try {
+        widths(R"({"code_topk":17})");
+    } catch (const Error& error) {
+        CHECK(std::string(error.what()) == "code_topk must be None or at most the width of the code, 16; got 17");
+    }
+}
+
+TEST(a_variational_autoencoder_refuses_by_name_what_it_has_not) {
+    const auto message = [](const std::string& rest) {
+        return message_of(R"({"kind":"variational_autoencoder",)" + rest + "}");
+    };
+    const std::string here = " in a variational autoencoder; got ";
+    CHECK(message(R"("code_activation":"relu")") == "code_activation must be \"linear\"" + here + "\"relu\"");
+    CHECK(message(R"("code_l1":0.5)") == "code_l1 must be 0" + here + "0.5");
+    CHECK(message(R"("code_topk":3)") == "code_topk must be None" + here + "3");
+    CHECK(message(R"("tied_weights":true)") == "tied_weights must be False" + here + "True");
+    const Widths widths = resolve_widths(parse(R"({"kind":"variational_autoencoder","encoder_layers":[9,5]})"), 64);
+    CHECK(widths.code_parts == 2 && widths.layers[2] == 5);
+    CHECK(parameter_layout(widths).parameters[2].rows == 10 && parameter_layout(widths).parameters[4].cols == 5);
+}
+
 TEST(networks_too_large_to_address_are_refused) {
     const auto network = [](std::int64_t width, std::int64_t n) {
         Configuration configuration;
@@ -299,6 +353,15 @@ TEST(parameters_lie_on_cache_lines) {
         end = parameter.offset + parameter.size();
     }
     CHECK(layout.flat_size % 16 == 0 && layout.flat_size >= end && layout.flat_size < end + 16);
+    const Widths tied = resolve_widths(parse(R"({"encoder_layers":[9,5,3],"tied_weights":true})"), 10);
+    const ParameterLayout shared = parameter_layout(tied);
+    CHECK(shared.parameters.size() == 9 && shared.layers.size() == 6);
+    for (std::size_t i = 0; i < 3; ++i) {
+        CHECK(!shared.layers[i].transposed && shared.layers[5 - i].transposed);
+        CHECK(shared.layers[i].weight == 2 * i && shared.layers[5 - i].weight == 2 * i);
+        CHECK(shared.parameters[shared.layers[3 + i].bias].rows == tied.layers[4 + i]);
+    }
+    CHECK(parameter_names(tied)[5] == "encoder.2.bias" && parameter_names(tied)[8] == "decoder.2.bias");
     CHECK(parameter_name(0, 3, false) == "encoder.0.weight");
     CHECK(parameter_name(2, 3, true) == "encoder.2.bias");
     CHECK(parameter_name(3, 3, false) == "decoder.0.weight");

@@ -341,7 +341,8 @@ TEST(an_autoencoder_takes_device_rows) {
     configuration.scaling = ScalingKind::standard;
     configuration.loss = Loss::mse;
     Autoencoder scaled = make_autoencoder(gpu(), configuration);
-    const std::string text = "X is in a device's memory; with scaling, and for a detector, rows must be the host's";
+    const std::string text =
+        "X is in a device's memory; with scaling or missing values, and for a detector, rows must be the host's";
     CHECK(refusal([&] { scaled.fit(samples(x), nullptr, {}); }) == text);
     CHECK(refusal([&] { scaled.partial_fit(samples(x), {}); }) == text);
     CHECK(refusal([&] { scaled.evaluate(samples(x)); }) == text);

@@ -82,6 +82,7 @@ TEST(what_one_block_cannot_do_is_said) {
     };
     CHECK(why([](auto& f) { f.clipped = true; }).find("clip_norm") != std::string::npos);
     CHECK(why([](auto& f) { f.reduced = true; }).find("reducer") != std::string::npos);
+    CHECK(why([](auto& f) { f.targets = f.masked = true; }).find("missing") != std::string::npos);
     CHECK(why([](auto& f) { f.held = false; }).find("do not fit") != std::string::npos);
     CHECK(why([](auto& f) { f.rows = f.batch_size = 1025; }).find("batch") != std::string::npos);
     CHECK(why([](auto& f) { f.rows = 0; }).find("no rows") != std::string::npos);

@@ -192,8 +192,8 @@ TEST(a_stop_while_steps_are_repeated_leaves_what_was_kept) {
 TEST(a_reducer_that_throws_leaves_what_was_kept) {
     struct Failing final : PlantNan {
         explicit Failing(std::int64_t step) : PlantNan(-1), step_(step) {}
-        void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum) override {
-            PlantNan::reduce(gradient, loss_sum, weight_sum);
+        void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum, double& penalty_sum) override {
+            PlantNan::reduce(gradient, loss_sum, weight_sum, penalty_sum);
             if (steps() > step_) throw Interrupted();
         }
         std::int64_t step_;

@@ -19,6 +19,7 @@
 
 #include "check.hpp"
 #include "core/file.hpp"
+#include "counts.hpp"
 #include "system_calls.hpp"
 
 using namespace isthmus;
@@ -238,6 +239,7 @@ TEST(every_failing_call_leaves_a_whole_file) {
                 CHECK(folder.names().size() == (fs::exists(path) ? 1 : 0));
                 CHECK(count_descriptors() == descriptors);
             }
+            counted("system calls of a save that failed in C++", all.size());
         }
     }
 }
@@ -324,6 +326,7 @@ TEST(killed_at_any_call_the_file_is_old_or_new) {
         CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         CHECK(read_file(path) == (each.countdown > renamed ? kNew : kOld));
     }
+    counted("kills at a system call of a save in C++", all.size());
     // What the dead left behind hinders nobody.
     CHECK(folder.names().size() > 1);
     write_atomically(path, "next");

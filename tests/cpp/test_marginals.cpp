@@ -52,6 +52,34 @@ TEST(tails_are_shares_of_the_weight_on_either_side) {
     CHECK_THROWS(Marginals(rows.source()), ErrorKind::value);
 }
 
+// What is missing has no tail and no say in that of others: each column is that of the rows that have it.
+TEST(missing_values_are_left_out) {
+    constexpr std::int64_t kRows = 50;
+    constexpr std::int64_t kCols = 4;
+    Rows rows = make_rows(kRows, kCols);
+    for (std::size_t i = 0; i < rows.values.size(); i += 3) rows.values[i] = std::nanf("");
+    std::fill(rows.values.begin(), rows.values.begin() + kCols, std::nanf(""));  // all of the first
+    CHECK_THROWS(Marginals(rows.source()), ErrorKind::value);
+    const std::vector<double> tails = Marginals(rows.source(), Missing::mask).tails(rows.view());
+    CHECK(tails[0] == 0.0);
+    for (std::int64_t r = 1; r < kRows; ++r) {
+        double sum = 0.0;
+        int count = 0;
+        for (std::int64_t c = 0; c < kCols; ++c) {
+            const float value = rows.view().row(r)[c];
+            if (std::isnan(value)) continue;
+            std::vector<float> column{value};  // then those of the other rows
+            for (std::int64_t other = 0; other < kRows; ++other) {
+                const float found = rows.view().row(other)[c];
+                if (other != r && !std::isnan(found)) column.push_back(found);
+            }
+            sum += slow_tail(column, std::vector<float>(column.size(), 1.0F), 1, 0);
+            ++count;
+        }
+        CHECK(std::abs(tails[static_cast<std::size_t>(r)] - sum / count) < 1e-12);
+    }
+}
+
 TEST(a_row_without_weight_has_no_say) {
     const Rows rows = make_rows(40, 3);
     std::vector<float> weights(40, 1.0F);

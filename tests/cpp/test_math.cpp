@@ -388,7 +388,9 @@ TEST(names_go_both_ways) {
     check_names<NoiseKind>({"gaussian", "mask"});
     check_names<Precision>({"float32", "tf32", "bfloat16"});
     check_names<ScalingKind>({"standard", "minmax"});
-    check_names<ModelKind>({"autoencoder", "anomaly_detector"});
+    check_names<ModelKind>({"autoencoder", "anomaly_detector", "variational_autoencoder"});
+    check_names<Missing>({"error", "mask"});
+    check_names<PenaltyKind>({"code_l1", "kl"});
 }
 
 TEST(visit_calls_the_one_that_was_asked_for) {

@@ -11,6 +11,7 @@
 
 #include "check.hpp"
 #include "core/checks.hpp"
+#include "core/parameters.hpp"
 #include "core/permutation.hpp"
 #include "math/names.hpp"
 
@@ -98,8 +99,28 @@ TEST(a_decoder_without_hidden_layers_goes_straight_to_the_output) {
     CHECK(dense(program, 0).activation == Activation::tanh && dense(program, 1).activation == Activation::linear);
 }
 
+TEST(tied_decoders_use_the_encoders_weights) {
+    Configuration configuration = deep(Activation::relu);
+    configuration.decoder_layers.reset();
+    configuration.tied_weights = true;
+    const Program program = build_program(configuration, 30);
+    const std::array<std::int64_t, 7> widths{30, 20, 6, 3, 6, 20, 30};
+    CHECK(program.ops.size() == 6 && program.parameters.size() == 9);
+    for (std::size_t op = 0; op < widths.size(); ++op) CHECK(program.width(op) == widths[op]);
+    for (std::size_t op = 3; op < 6; ++op) {
+        CHECK(dense(program, op).transposed && dense(program, op).weight == dense(program, 5 - op).weight);
+    }
+    // The shared weight starts as the encoder's own would.
+    configuration.tied_weights = false;
+    const Program apart = build_program(configuration, 30);
+    const std::vector<float> shared = initial_weights(program, 5);
+    const std::vector<float> own = initial_weights(apart, 5);
+    const auto end = static_cast<std::ptrdiff_t>(program.parameters[5].offset);
+    CHECK(std::equal(shared.begin(), shared.begin() + end, own.begin()));
+}
+
 TEST(parameters_are_named_by_side_and_layer) {
-    const std::vector<std::string> names = parameter_names(build_program(deep(Activation::relu), 30));
+    const std::vector<std::string> names = parameter_names(resolve_widths(deep(Activation::relu), 30));
     CHECK((names == std::vector<std::string>{"encoder.0.weight", "encoder.0.bias", "encoder.1.weight", "encoder.1.bias",
                                              "encoder.2.weight", "encoder.2.bias", "decoder.0.weight", "decoder.0.bias",
                                              "decoder.1.weight", "decoder.1.bias"}));

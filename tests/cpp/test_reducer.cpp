@@ -20,13 +20,14 @@ public:
     class Seat final : public Reducer {
     public:
         Seat(Sum& sum, std::size_t machine) : sum_(sum), machine_(machine) {}
-        void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum) override {
-            sum_.parts_[machine_] = {{gradient.begin(), gradient.end()}, loss_sum, weight_sum};
+        void reduce(std::span<float> gradient, double& loss_sum, double& weight_sum, double& penalty_sum) override {
+            sum_.parts_[machine_] = {{gradient.begin(), gradient.end()}, loss_sum, weight_sum, penalty_sum};
             sum_.barrier_.arrive_and_wait();
             const auto& [a, b] = sum_.parts_;
             for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = a.gradient[i] + b.gradient[i];
             loss_sum = a.loss_sum + b.loss_sum;
             weight_sum = a.weight_sum + b.weight_sum;
+            penalty_sum = a.penalty_sum + b.penalty_sum;
             sum_.barrier_.arrive_and_wait();
         }
 
@@ -38,7 +39,7 @@ public:
 private:
     struct Part {
         std::vector<float> gradient;
-        double loss_sum = 0.0, weight_sum = 0.0;
+        double loss_sum = 0.0, weight_sum = 0.0, penalty_sum = 0.0;
     };
     std::barrier<> barrier_{2};
     std::array<Part, 2> parts_;

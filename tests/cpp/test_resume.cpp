@@ -52,6 +52,16 @@ std::vector<Case> cases() {
         c.learning_rate_schedule = Schedule::cosine;
     });
     add("noise", [](Configuration& c) { c.input_noise = 0.2; });
+    add("sparse code", [](Configuration& c) {
+        c.code_l1 = 0.1;
+        c.code_topk = 2;
+        c.learning_rate_schedule = Schedule::exponential;
+    });
+    add("tied", [](Configuration& c) { c.tied_weights = true; });
+    add("variational", [](Configuration& c) {
+        c.kind = ModelKind::variational_autoencoder;
+        c.learning_rate_schedule = Schedule::linear;
+    });
     add("patience", [](Configuration& c) {
         c.patience = 2;
         c.min_delta = 1e6;  // the third epoch is the last one

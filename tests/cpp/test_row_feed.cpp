@@ -114,6 +114,97 @@ TEST(targets_are_clipped_and_inputs_are_not) {
     CHECK(rows.targets->row(1)[2] == 0.25F);
 }
 
+// Of (rows, 3) doubles with a NaN here and there: inputs with means, targets with holes, no weight for a row of holes.
+TEST(missing_values_enter_as_means) {
+    const double nan = std::nan("");
+    const std::vector<double> values{0.5, nan, 0.25, nan, nan, nan, 1.0, 0.0, 0.75};
+    const std::vector<double> means{0.5, 0.125, 1.0};
+    const Scaling scaling{{0.25, 0.0, 1.0}, {0.5, 0.25, 2.0}};
+    const Samples samples{table_of(values, Number::f64), std::nullopt, nullptr};
+    CHECK(refusal(samples.inputs, {}, RowFeed::Copy::whole).find("X[0, 1] is nan") == 0);
+    for (const RowFeed::Copy copy : {RowFeed::Copy::whole, RowFeed::Copy::stretches, RowFeed::Copy::blocks}) {
+        RowFeed feed(samples, {Loss::mse, &scaling, false, &means}, kRowNames, copy);
+        const RowSource rows = feed.block(0, 3);
+        CHECK(rows.masked && rows.targets && rows.weights != nullptr);
+        CHECK(rows.inputs.row(0)[0] == 0.5F && rows.inputs.row(0)[1] == 0.5F && rows.inputs.row(1)[0] == 0.5F);
+        CHECK(rows.inputs.row(1)[2] == 0.0F);
+        CHECK(rows.targets->row(0)[0] == 0.5F && std::isnan(rows.targets->row(0)[1]));
+        CHECK(rows.weights[0] == 1.0F && rows.weights[1] == 0.0F && rows.weights[2] == 1.0F);
+        const RowSource whole = feed.block(2, 1);
+        CHECK(whole.inputs.row(0)[0] == 1.5F && whole.weight(0) == 1.0F);
+        Converted converted;
+        const std::vector<std::int64_t> numbers{2, 1};
+        const RowSource some = feed.gather(numbers, converted);
+        CHECK(some.weights[0] == 1.0F && some.weights[1] == 0.0F);
+    }
+    // Before there are means: 0 of the device's space.
+    const std::vector<double> none;
+    RowFeed feed(samples, {Loss::mse, &scaling, false, &none}, kRowNames, RowFeed::Copy::whole);
+    CHECK(feed.block(0, 1).inputs.row(0)[1] == 0.0F);
+}
+
+TEST(rows_without_holes_are_read_in_place_under_a_mask) {
+    std::vector<float> values{0.5F, 0.25F, 1.0F, 0.0F, 0.75F, 1.0F};
+    const std::vector<double> means(3, 0.5);
+    const Table table(values.data(), Number::f32, 2, 3, 12, 4);
+    for (const Loss loss : {Loss::mse, Loss::bce}) {
+        RowFeed feed({table, std::nullopt, nullptr}, {loss, nullptr, false, &means}, kRowNames, RowFeed::Copy::whole);
+        CHECK(feed.block(0, 2).inputs.data == values.data() && !feed.block(0, 2).masked);
+        values[4] = std::nanf("");
+        RowFeed copy({table, std::nullopt, nullptr}, {loss, nullptr, false, &means}, kRowNames, RowFeed::Copy::whole);
+        CHECK(copy.block(0, 2).masked && copy.block(0, 2).inputs.row(1)[1] == 0.5F);
+        values[4] = 0.75F;
+    }
+    values[4] = INFINITY;
+    CHECK(refusal(table, {Loss::mse, nullptr, false, &means}, RowFeed::Copy::whole).find("X[1, 1] is inf") == 0);
+    values[4] = 1.5F;
+    values[0] = std::nanf("");
+    CHECK(refusal(table, {Loss::bce, nullptr, false, &means}, RowFeed::Copy::whole) ==
+          "X[1, 1] is 1.5; loss=\"bce\" needs values in [0, 1]");
+}
+
+TEST(statistics_are_of_the_values_that_are_there) {
+    constexpr std::int64_t kRows = 700;  // more than a block
+    std::vector<double> values(static_cast<std::size_t>(kRows * kCols));
+    const std::vector<float> dice = uniform(kRows * kCols, 3, 0.0, 1.0);
+    const std::vector<float> noise = uniform(kRows * kCols, 4);
+    const std::vector<float> weights = uniform(kRows, 5, 0.5, 2.0);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const bool is_rare = i % kCols == 1;  // the first block has none of this column
+        values[i] = dice[i] < (is_rare ? 0.98 : 0.3) || (is_rare && i < 300 * kCols) ? std::nan("") : 1e6 + noise[i];
+    }
+    const Table table = table_of(values, Number::f64);
+    const Columns found = fit_columns(ScalingKind::standard, table, {}, weights.data(), "X");
+    for (std::size_t c = 0; c < kCols; ++c) {
+        long double sum = 0.0L;
+        long double weight = 0.0L;
+        long double squares = 0.0L;
+        for (std::size_t r = 0; r < kRows; ++r) {
+            if (std::isnan(values[r * kCols + c])) continue;
+            sum += static_cast<long double>(weights[r]) * values[r * kCols + c];
+            weight += weights[r];
+        }
+        const long double mean = sum / weight;
+        for (std::size_t r = 0; r < kRows; ++r) {
+            const long double d = values[r * kCols + c] - mean;
+            if (!std::isnan(values[r * kCols + c])) squares += weights[r] * d * d;
+        }
+        CHECK(std::abs(found.means[c] - static_cast<double>(mean)) < 1e-9);
+        CHECK(found.scaling.shift[c] == found.means[c]);
+        CHECK(std::abs(found.scaling.scale[c] / static_cast<double>(std::sqrt(squares / weight)) - 1.0) < 1e-9);
+    }
+    // Without holes both ways give the same bits.
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = noise[i];
+    for (const ScalingKind kind : {ScalingKind::standard, ScalingKind::minmax}) {
+        const Scaling plain = fit_scaling(kind, table, {}, weights.data(), "X");
+        const Scaling masked = fit_columns(kind, table, {}, weights.data(), "X").scaling;
+        CHECK(plain.shift == masked.shift && plain.scale == masked.scale);
+    }
+    for (std::size_t r = 0; r < kRows; ++r) values[r * kCols + 2] = std::nan("");
+    CHECK_THROWS(fit_scaling(ScalingKind::standard, table, {}, nullptr, "X"), ErrorKind::value);
+    CHECK_THROWS(fit_columns(std::nullopt, table, {}, nullptr, "X"), ErrorKind::value);
+}
+
 // 900 columns and batches of 512 rows: nine steps a stretch, of the twenty of an epoch.
 TEST(stretches_train_with_the_same_bits) {
     constexpr std::int64_t kRows = 20 * 512 - 100;

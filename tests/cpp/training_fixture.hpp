@@ -126,11 +126,12 @@ struct Trained {
 // All but the seconds.
 inline bool same_progress(const TrainingState& a, const TrainingState& b) {
     return a.epoch == b.epoch && a.step == b.step && a.step_in_epoch == b.step_in_epoch && a.loss_sum == b.loss_sum &&
-           a.weight_sum == b.weight_sum && a.fit_first_epoch == b.fit_first_epoch &&
+           a.weight_sum == b.weight_sum && a.penalty_sum == b.penalty_sum && a.fit_first_epoch == b.fit_first_epoch &&
            a.fit_first_step == b.fit_first_step && a.fit_last_epoch == b.fit_last_epoch &&
            a.plateau_factor == b.plateau_factor && a.best_loss == b.best_loss && a.best_wait == b.best_wait &&
            a.best_params == b.best_params && a.history.loss == b.history.loss &&
-           a.history.val_loss == b.history.val_loss && a.history.learning_rate == b.history.learning_rate;
+           a.history.val_loss == b.history.val_loss && a.history.penalty == b.history.penalty &&
+           a.history.learning_rate == b.history.learning_rate;
 }
 
 // ||a - b|| / ||b||
@@ -169,7 +170,7 @@ private:
 class PlantNan : public Reducer {
 public:
     explicit PlantNan(std::int64_t faulty) : faulty_(faulty) {}
-    void reduce(std::span<float>, double& loss_sum, double&) override {
+    void reduce(std::span<float>, double& loss_sum, double&, double&) override {
         if (steps_++ == faulty_) loss_sum = std::nan("");
     }
     std::int64_t steps() const { return steps_; }

@@ -25,7 +25,7 @@ struct Never final : Stop {
 };
 
 struct SameGradient final : Reducer {
-    void reduce(std::span<float>, double&, double&) override {}
+    void reduce(std::span<float>, double&, double&, double&) override {}
 };
 
 int current_device() {

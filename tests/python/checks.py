@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -30,7 +31,7 @@ DEVICE = os.environ.get("ISTHMUS_TEST_DEVICE", "cpu")
 def _make_default(device: str) -> None:
     for name in isthmus.kernels.__all__:
         getattr(isthmus.kernels, name).__kwdefaults__["device"] = device
-    for estimator in (isthmus.Autoencoder, isthmus.AnomalyDetector):
+    for estimator in (isthmus.Autoencoder, isthmus.AnomalyDetector, isthmus.VariationalAutoencoder):
         estimator.__init__.__kwdefaults__["device"] = device
     for function in (isthmus.Autoencoder.load, isthmus.Autoencoder.from_bytes):
         assert function.__func__.__defaults__ == ("auto",)
@@ -76,6 +77,7 @@ def assert_close(actual: NDArray[Any], expected: ArrayLike, scale: ArrayLike | N
 
 
 def assert_same_bits(a: NDArray[Any], b: NDArray[Any], what: str = "") -> None:
+    compared["arrays compared bit by bit"] += 1
     assert a.dtype == b.dtype and a.shape == b.shape, f"{what}: {a.dtype}{a.shape} and {b.dtype}{b.shape}"
     if a.tobytes() != b.tobytes():
         different = np.argwhere(~((a == b) & (np.signbit(a) == np.signbit(b))))
@@ -84,6 +86,7 @@ def assert_same_bits(a: NDArray[Any], b: NDArray[Any], what: str = "") -> None:
 
 def bits(model: isthmus.Autoencoder) -> bytes:
     """All weights."""
+    compared["models whose weights were compared bit by bit"] += 1
     return b"".join(w.tobytes() for w in model.get_weights())
 
 
@@ -103,12 +106,20 @@ def start_from(model: isthmus.Autoencoder, weights: Weights) -> isthmus.Autoenco
     return model
 
 
-def counted(what: str, tried: Sequence[T]) -> Sequence[T]:
-    """The same, their number noted for docs/promises.md where ISTHMUS_COUNTS names a file (tests/promises.py)."""
+compared = Counter[str]()  # what was compared bit by bit, for docs/promises.md
+
+
+def note(what: str, n: int) -> None:
+    """Where ISTHMUS_COUNTS names a file (tests/promises.py), the number goes there, for docs/promises.md."""
     path = os.environ.get("ISTHMUS_COUNTS")
-    if path:
+    if path and n:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(f"{len(tried)} {what}\n")
+            file.write(f"{n} {what}\n")
+
+
+def counted(what: str, tried: Sequence[T]) -> Sequence[T]:
+    """The same, their number noted."""
+    note(what, len(tried))
     return tried
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from checks import DEVICE
+from checks import DEVICE, compared, note
 from isthmus import _core
 
 
@@ -38,6 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [i for i in items if i.get_closest_marker("every_device") and not i.get_closest_marker("cpu_only")]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_sessionfinish() -> None:
+    for what, n in compared.items():
+        note(what, n)
 
 
 @pytest.fixture(params=_core.instruction_sets() if DEVICE == "cpu" else [_core.instruction_set()])

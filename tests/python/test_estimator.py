@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checks import assert_same_bits, bits, package
-from isthmus import Autoencoder
+from isthmus import AnomalyDetector, Autoencoder, VariationalAutoencoder
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
@@ -32,11 +32,11 @@ DEFAULTS: dict[str, Any] = {
     "encoder_layers": None, "decoder_layers": None, "activation": "relu", "code_activation": "linear",
     "output_activation": None, "loss": "mse", "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
     "beta_2": 0.999, "epsilon": 1e-8, "momentum": 0.0, "weight_decay": None, "learning_rate_schedule": None,
-    "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "scaling": None, "batch_size": 256,
-    "epochs": 100,
-    "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0, "restore_best": True,
-    "max_seconds": None, "device": "auto", "precision": "float32", "n_threads": None, "random_state": None,
-    "warm_start": False, "verbose": 0,
+    "clip_norm": None, "input_noise": 0.0, "input_noise_kind": "gaussian", "code_l1": 0.0,
+    "code_topk": None, "tied_weights": False, "scaling": None, "missing": "error",
+    "batch_size": 256, "epochs": 100, "shuffle": True, "validation_fraction": 0.0, "patience": None, "min_delta": 0.0,
+    "restore_best": True, "max_seconds": None, "max_memory": None, "device": "auto", "precision": "float32",
+    "n_threads": None, "random_state": None, "warm_start": False, "verbose": 0,
 }
 
 
@@ -47,6 +47,11 @@ def test_defaults_are_those_of_the_documentation() -> None:
     kinds = [p.kind for p in signature.parameters.values()]
     assert kinds[:2] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
     assert set(kinds[2:]) == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("heir", [AnomalyDetector, VariationalAutoencoder])
+def test_heirs_have_every_parameter(heir: type[Autoencoder]) -> None:
+    assert set(DEFAULTS) <= set(heir().get_params())
 
 
 def test_the_constructor_only_stores() -> None:

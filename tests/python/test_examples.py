@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import package
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -39,6 +40,27 @@ def test_tutorial_small() -> None:
     first, last = (float(v) for v in re.findall(r"(?:first epoch|of the last) ([\d.]+)", output))
     # Outputs lie in (0, 1): the mean square of these rows is 1.03, and clipping them to [0, 1] leaves 0.58.
     assert 0.58 < last < 0.85 * first
+
+
+def test_mixed_table() -> None:
+    for name in ("sklearn", "pandas"):
+        package(name)
+    output = run("mixed_table.py")
+    assert "row 0 is odd, row 1 normal" in output
+    assert float(re.findall(r"([\d.]+)% of the other rows", output)[0]) < 4
+    assert re.search("worst feature of row 0: (pressure|kind_gear)", output)
+    assert 40 < float(re.findall(r"where there is none: ([\d.]+)", output)[0]) < 52  # 46 on average
+
+
+def test_generate_digits() -> None:
+    def bound(output: str) -> float:
+        return float(re.findall(r"lower bound ([\d.]+) nats", output)[0])
+
+    long = run("generate_digits.py", "--epochs", "60", "--samples", "3")
+    lines = long.splitlines()[1:]
+    assert [len(line) for line in lines] == [3 * 16 + 2 * 3] * 8
+    assert len(set("".join(lines))) > 5  # shades, not a blank
+    assert bound(long) < 0.8 * bound(run("generate_digits.py", "--epochs", "1"))
 
 
 def test_tutorial_mnist_on_a_small_stand_in(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -313,6 +314,33 @@ def test_what_is_converted_first_gives_the_same_bits(rng: np.random.Generator) -
             updated = p, pm, pv
     for actual, reference in zip((p, pm, pv), updated, strict=True):
         assert_same_bits(actual, reference)
+
+
+def test_results_go_to_a_memory_map(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Which is a subclass of ndarray, as others are."""
+    def mapped(*shape: int) -> Any:
+        return np.memmap(tmp_path / str(len(list(tmp_path.iterdir()))), np.float32, "w+", shape=shape)
+
+    x, w, dz = integers(rng, 9, 6), integers(rng, 5, 6), integers(rng, 9, 5)
+    for function, arguments, shape in (
+        (kernels.dense_forward, (x, w, None), (9, 5)), (kernels.dense_backward_input, (dz, w), (9, 6)),
+        (kernels.activation_forward, (x, "tanh"), (9, 6)), (kernels.activation_backward, (x, x, "tanh"), (9, 6)),
+    ):
+        out = mapped(*shape)
+        assert function(*arguments, out=out) is out
+        assert_same_bits(np.asarray(out), function(*arguments))
+    both = mapped(5, 6), mapped(5)
+    result = kernels.dense_backward_weight(x, dz, out=both)
+    assert result[0] is both[0] and result[1] is both[1]
+    assert_same_bits(np.asarray(both[0]), kernels.dense_backward_weight(x, dz)[0])
+    out = mapped(9, 6)
+    loss, dy = kernels.mse_loss(x, 2 * x, out=out)
+    assert dy is out and loss == kernels.mse_loss(x, 2 * x)[0]
+    state, plain = [mapped(5) for _ in range(3)], [np.zeros(5, np.float32) for _ in range(3)]
+    for param, m, v in (state, plain):
+        kernels.adam_step(param, dz[0], m, v, 1)
+    for actual, reference in zip(state, plain, strict=True):
+        assert_same_bits(np.asarray(actual), reference)
 
 
 def test_out_may_lie_between_the_rows_of_an_input_but_not_on_them(rng: np.random.Generator) -> None:

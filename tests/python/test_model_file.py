@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import assert_same_bits, bits, package, run_python
+from checks import assert_same_bits, bits, counted, package, run_python
 from isthmus import Autoencoder, ModelFormatError
 from numpy.typing import NDArray
 
@@ -117,6 +117,7 @@ def test_round_trip(model: Autoencoder, x: F32, training_state: bool, tmp_path: 
     {"clip_norm": 0.1, "input_noise": 0.1, "input_noise_kind": "mask", "learning_rate_schedule": "plateau"},
     {"patience": 3, "validation_fraction": 0.25, "min_delta": 1 / 3, "restore_best": False},
     {"random_state": 2**64 - 1, "verbose": 0, "shuffle": False, "warm_start": True}, {"random_state": None},
+    {"tied_weights": True, "code_topk": 1, "code_l1": 0.25},
     {"loss": "huber", "output_activation": "tanh", "code_activation": "softplus", "batch_size": 2**31 - 1, "epochs": 1},
 ], ids=str)
 def test_every_parameter_survives(x: F32, parameters: dict[str, Any]) -> None:
@@ -163,7 +164,7 @@ def small() -> bytes:
 
 
 def test_every_truncation_is_refused(small: bytes) -> None:
-    for length in range(len(small)):
+    for length in counted("truncated files in Python", range(len(small))):
         with pytest.raises(ModelFormatError):
             Autoencoder.from_bytes(small[:length])
     for tail in (b"\0", b" ", small):
@@ -174,7 +175,7 @@ def test_every_truncation_is_refused(small: bytes) -> None:
 
 def test_every_bit_flip_is_refused(small: bytes) -> None:
     accepted = []
-    for bit in range(8 * len(small)):
+    for bit in counted("single bit flips in Python", range(8 * len(small))):
         changed = bytearray(small)
         changed[bit // 8] ^= 1 << bit % 8
         try:

@@ -78,6 +78,23 @@ def test_the_detector_has_its_score_and_decision(loss: str, scaling: str | None)
     check(model_of(AnomalyDetector, x, loss=loss, scaling=scaling), 2 * x - 0.5)
 
 
+@pytest.mark.parametrize("scaling", [None, "standard", "minmax"])
+@pytest.mark.parametrize("kind,loss", [(Autoencoder, "mse"), (Autoencoder, "huber"), (AnomalyDetector, "mae")])
+def test_missing_values_are_missing_in_the_graph(kind: type[Autoencoder], loss: str, scaling: str | None) -> None:
+    package("onnx")
+    x = rows()
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    x[:, 0] = np.where(np.isnan(x).all(axis=1), 0.5, x[:, 0])
+    model = model_of(kind, x, loss=loss, scaling=scaling, missing="mask")
+    check(model, x)
+    empty = np.full((1, x.shape[1]), np.nan, np.float32)
+    found = run(model.to_onnx(), empty)
+    assert np.isnan(found["error"]).all()
+    assert relative_error(found["code"], model.encode(empty)) < TOLERANCE
+    fresh = model_of(kind, rows(), loss=loss, scaling=scaling)
+    assert "IsNaN" not in {node.op_type for node in fresh.to_onnx().graph.node}
+
+
 def test_what_and_path_and_names(tmp_path: Path) -> None:
     onnx, pandas = package("onnx"), package("pandas")
     x = rows()

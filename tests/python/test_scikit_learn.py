@@ -55,8 +55,12 @@ MODELS = [
     "Autoencoder((4,), (), loss='mae', optimizer='adamw', input_noise=0.1, epochs=5, validation_fraction=0.2,"
     " patience=2, learning_rate_schedule='plateau', clip_norm=1.0, random_state=3)",
     "Autoencoder((2,), loss='bce', scaling='minmax', epochs=3)",
+    "Autoencoder((3,), missing='mask', scaling='standard', epochs=3)",
+    "Autoencoder((4, 2), tied_weights=True, code_l1=0.01, code_topk=1, epochs=3)",
+    "VariationalAutoencoder(epochs=3)",
     "AnomalyDetector()",
     "AnomalyDetector((3,), scaling=None, loss='mae', contamination=0.2, epochs=3)",
+    "AnomalyDetector((3,), missing='mask', epochs=3)",
 ]
 
 

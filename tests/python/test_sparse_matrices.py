@@ -5,13 +5,14 @@ before anything is read by it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from checks import assert_same_bits, package, run_python
-from isthmus import AnomalyDetector, Autoencoder, kernels
+from isthmus import AnomalyDetector, Autoencoder, VariationalAutoencoder, kernels
 from numpy.typing import NDArray
 
 pytestmark = pytest.mark.every_device
@@ -103,6 +104,63 @@ def test_a_detector(x: NDArray) -> None:
         assert_same_bits(getattr(mine, method)(csr(x)), getattr(theirs, method)(x))
     for a, b in zip(mine.explain(csr(x)), theirs.explain(x), strict=True):
         assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"scaling": "minmax"}, {"loss": "bce"}, {"input_noise": 0.1}, {"validation_fraction": 0.3}, {"shuffle": False},
+], ids=str)  # fmt: skip
+def test_missing_entries(parameters: dict[str, Any], x: NDArray) -> None:
+    """What is not stored is 0; a NaN that is stored is missing, wherever it is."""
+    for missing in ([], [(3, 2), (3, 5), (40, 0), (69, 18)], [(5, column) for column in range(19)]):
+        holes = x.copy()
+        for at in missing:
+            holes[at] = np.nan
+        mine, theirs = (fitted(rows, missing="mask", **parameters) for rows in (csr(holes), holes))
+        assert_same_model(mine, theirs)
+        assert_same_bits(mine.impute(csr(holes)), theirs.impute(holes))
+        assert_same_bits(mine.reconstruction_error(csr(holes)), theirs.reconstruction_error(holes))
+        assert mine.score(csr(x)) == theirs.score(x)
+    holes[3, 2] = np.inf
+    with pytest.raises(ValueError, match=r"X\[3, 2\] is inf"):
+        fitted(csr(holes), missing="mask", **parameters)
+
+
+@pytest.mark.parametrize("parameters", [
+    {"tied_weights": True}, {"code_topk": 2}, {"code_l1": 0.1}, {"model": VariationalAutoencoder}], ids=str)
+def test_kinds(parameters: dict[str, Any], x: NDArray) -> None:
+    mine, theirs = fitted(csr(x), **parameters), fitted(x, **parameters)
+    assert_same_model(mine, theirs)
+    if "model" in parameters:
+        assert_same_bits(mine.encode(csr(x), sample=True, random_state=1), mine.encode(x, sample=True, random_state=1))
+
+
+def test_a_checkpoint_knows_its_rows(x: NDArray, tmp_path: Path) -> None:
+    rows = csr(x)
+    whole = fitted(rows, scaling="minmax")
+    model = Autoencoder((7, 3), random_state=0, batch_size=16, scaling="minmax", epochs=3)
+
+    def interrupt(_: Any, info: Any) -> None:
+        if info["epoch"] == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        model.fit(rows, checkpoint=tmp_path, callbacks=[interrupt])
+    for same in (rows, x):
+        assert_same_model(model.resume(tmp_path, same), whole)
+    rows.data[0] += 1.0
+    with pytest.raises(ValueError, match="X has other values"):
+        model.resume(tmp_path, rows)
+
+
+def test_a_budget_counts_what_is_stored() -> None:
+    """Dense, these rows would take 400 MB; a stored NaN has them made dense, which noise needs at once."""
+    rows = csr(np.eye(1, 1000))
+    rows = package("scipy.sparse").vstack([rows] * 100_000, format="csr")
+    options: dict[str, Any] = {"epochs": 1, "max_memory": "100 MB", "max_seconds": 0.1, "input_noise": 0.1}
+    assert fitted(rows, missing="mask", **(options | {"max_memory": "1 GB"})).n_iter_ <= 1
+    assert fitted(rows, **options).n_iter_ <= 1
+    with pytest.raises(MemoryError, match="max_memory"):
+        fitted(rows, missing="mask", **options)
 
 
 @pytest.mark.parametrize("kind", ["csr_array", "csr_matrix", "csc_array", "coo_matrix", "lil_array", "dok_array",

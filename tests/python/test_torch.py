@@ -125,6 +125,8 @@ def test_the_detector(torch: Any, x: NDArray[np.float32]) -> None:
     assert_same_bits(again.reconstruct(x), detector.reconstruct(x))
     with pytest.raises(RuntimeError, match="not calibrated"):
         again.score_samples(x)
+    again.set_params(warm_start=True, epochs=1, learning_rate=1e-9, contamination=0.1).fit(x)  # as the docstring says
+    np.testing.assert_allclose(again.score_samples(x), detector.score_samples(x), rtol=1e-4)
 
 
 def wrong(nn: Any) -> dict[str, tuple[Any, type[Exception], str]]:

@@ -22,8 +22,10 @@ enum class Optimizer : std::uint8_t { adam, adamw, sgd };
 enum class Schedule : std::uint8_t { constant, cosine, linear, exponential, plateau };
 enum class NoiseKind : std::uint8_t { gaussian, mask };
 enum class ScalingKind : std::uint8_t { standard, minmax };
+enum class Missing : std::uint8_t { error, mask };
 enum class Precision : std::uint8_t { float32, tf32, bfloat16 };
-enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector };
+enum class PenaltyKind : std::uint8_t { code_l1, kl };
+enum class ModelKind : std::uint8_t { autoencoder, anomaly_detector, variational_autoencoder };
 
 // ---- views ----------------------------------------------------------------------------------------------------
 
@@ -80,7 +82,12 @@ struct Configuration {
     double input_noise = 0.0;
     NoiseKind input_noise_kind = NoiseKind::gaussian;
 
+    double code_l1 = 0.0;                   // weight of the mean of the code's absolute values
+    std::optional<std::int64_t> code_topk;  // units of a row's code that are kept; nullopt: all
+    bool tied_weights = false;              // the decoder uses the encoder's weights transposed
+
     std::optional<ScalingKind> scaling;  // nullopt: none
+    Missing missing = Missing::error;    // mask: NaN is a value that was not observed
 
     std::int64_t batch_size = 256;
     std::int64_t epochs = 100;
@@ -98,6 +105,9 @@ struct Configuration {
     // kind = anomaly_detector
     double contamination = 0.1;
     double calibration_fraction = 0.0;
+
+    // kind = variational_autoencoder
+    double kl_weight = 1.0;
 };
 
 // ---- errors -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from isthmus import __version__
+from isthmus import __version__, _embedding
 from isthmus._cli import bench, commands, demo, doctor, options
 
 USAGE_ERROR = 2  # bad arguments, files or values
@@ -27,6 +27,14 @@ TABLE = (
 )
 
 
+class _Print(argparse.Action):
+    """Prints where something is and ends, like --version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(_embedding.PLACES[self.dest]())
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -35,6 +43,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="isthmus", description="Autoencoders on dense layers, fast.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
+    for place, find in _embedding.PLACES.items():
+        summary = " ".join((find.__doc__ or "").replace("``", "").split())
+        parser.add_argument(f"--{place}", action=_Print, nargs=0, help=f"print and exit: {summary}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, run: options.Command) -> argparse.ArgumentParser:

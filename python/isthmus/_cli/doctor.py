@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import isthmus
-from isthmus import _core
+from isthmus import _core, _embedding
 
 EXTRAS = ("matplotlib", "tqdm", "pandas", "scikit-learn")
 IMPORT_ROUNDS = 5
@@ -68,6 +68,10 @@ def examine() -> dict[str, dict[str, Any]]:
         "import": {
             "seconds_after_numpy": round(_import_seconds(), 4),
             "location": str(Path(isthmus.__file__).parent),
+        },
+        "c_and_c++": {
+            "library": _embedding.library() if Path(_embedding.library()).exists() else "none in this build",
+            "cmake_package": _embedding.cmakedir(),
         },
     }
 

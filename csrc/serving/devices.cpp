@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings/devices.hpp"
+#include "serving/devices.hpp"
 
 #include <charconv>
 #include <optional>
@@ -8,7 +8,7 @@
 #include "cpu/cpu.hpp"
 #include "device/cuda_library.hpp"
 
-namespace isthmus::bindings {
+namespace isthmus {
 namespace {
 
 // "cuda" -> 0, "cuda:N" -> N.
@@ -35,4 +35,4 @@ const Device& device_named(const std::string& name) {
     throw Error(ErrorKind::value, "device must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\"; got \"" + name + '"');
 }
 
-}  // namespace isthmus::bindings
+}  // namespace isthmus

@@ -6,7 +6,7 @@
 
 #include "device/contract.hpp"
 
-namespace isthmus::bindings {
+namespace isthmus {
 
 // "cpu", "cuda", "cuda:N", or "auto": the first GPU if there is one that can be opened, else the CPU; the only name
 // that falls back. Throws Error(value) for what is no name, Error(runtime) for a device that is not here, with what is.
@@ -23,4 +23,4 @@ struct Placement {
     int n_threads;
 };
 
-}  // namespace isthmus::bindings
+}  // namespace isthmus
