@@ -44,8 +44,8 @@ looked at before anything is read by one; what leads outside of the matrix is re
 `scaling="standard"` only divides, by the same standard deviation, so that zeros stay 0; `decode` multiplies again.
 With `missing="mask"` what is not stored is 0, and a NaN that is stored is missing. Rows become dense where there is
 one, where the smallest value of a column under `scaling="minmax"` is not 0, where a model's scaling was fitted on dense
-rows, and where `validation_data` is a pair: all at once, or a stretch of steps at a time where that would take more than
-a quarter of the machine's memory.
+rows, and where `validation_data` is a pair: all at once, or a stretch of steps at a time where that would take more
+than a quarter of the machine's memory.
 
 Seconds of one training, the median of {rounds} rounds that take turns, `toarray()` included, and the most memory that
 the process ever had. Default parameters, {threads} threads, batches of 256; {cpu}; {versions}.
