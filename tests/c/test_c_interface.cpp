@@ -19,31 +19,9 @@ namespace {
 
 constexpr const char* kParameters = R"({"encoder_layers": [6, 3], "epochs": 3, "random_state": 0, "batch_size": 32})";
 
-bool last_error_has(const char* part) {
-    const bool has = std::string(isthmus_last_error()).find(part) != std::string::npos;
-    if (!has) std::printf("isthmus_last_error(): %s\n", isthmus_last_error());
-    return has;
-}
-
-isthmus_info info_of(const isthmus_model* model) {
-    isthmus_info info{};
-    info.struct_size = sizeof(info);
-    CHECK(isthmus_get_info(model, &info) == ISTHMUS_OK);
-    return info;
-}
-
 std::string taken(char* text) {
     std::string copy = text;
     isthmus_free(text);
-    return copy;
-}
-
-std::string bytes_of(const isthmus_model* model, int training_state) {
-    void* bytes = nullptr;
-    size_t size = 0;
-    CHECK(isthmus_to_bytes(model, training_state, &bytes, &size) == ISTHMUS_OK);
-    std::string copy(static_cast<const char*>(bytes), size);
-    isthmus_free(bytes);
     return copy;
 }
 
