@@ -76,7 +76,8 @@ class Run:
 
     def cpp(self, folder: Path, names: list[str], **environment: str) -> None:
         for name in names:
-            output = self.call([str(folder / "tests" / "cpp" / f"test_{name}")], **environment)
+            (program,) = folder.glob(f"tests/c*/test_{name}")
+            output = self.call([str(program)], **environment)
             self.count("C++ tests", int(re.findall(r"(\d+) passed, 0 failed", output)[-1]))
 
     def replay(self, folder: Path) -> None:
@@ -120,11 +121,11 @@ def loading(run: Run) -> None:
 
 
 def memory(run: Run) -> None:
-    run.cpp(run.build, ["allocation_failures", "model_file_memory"])
+    run.cpp(run.build, ["allocation_failures", "c_memory", "model_file_memory"])
 
 
 def processes(run: Run) -> None:
-    run.cpp(run.build, ["cgroup", "team"])
+    run.cpp(run.build, ["cgroup", "few_threads", "floating_point", "team"])
     run.pytest("tests/python/test_process.py", "tests/python/test_processes.py", "tests/python/test_large_indices.py",
                "tests/python/test_estimator.py", **run.length())
 
