@@ -23,6 +23,7 @@ UNDER_SANITIZERS = {
     "test_cuda_few_rows": ("a_value_that_is_not_finite_is_seen",),
     "test_cuda_graphs": ("graphs_have_the_bits_of_single_steps",),
     "test_cuda_one_block": ("noise_weights_and_targets_in_every_combination", "the_first_step_that_diverges_is_named"),
+    "test_cuda_sparse": ("the_gradient_of_sparse_rows",),
     "test_cuda_tensor_cores": ("products_round_their_operands_alone",
                                "weights_that_are_kept_and_brought_back_are_those_that_products_read"),
     "test_cuda_two_kernels": ("noise_weights_and_targets_in_every_combination",),
