@@ -20,6 +20,7 @@ SCRIPTS = {path.stem: path for path in sorted((ROOT / "examples" / "gallery").gl
 SMALL = {
     "denoising": ["--rows", "4000", "--epochs", "15"],
     "generating": ["--rows", "4000"],
+    "gpu_arrays": ["--rows", "3000"],
     "imputing": ["--rows", "4000"],
 }
 
@@ -97,6 +98,16 @@ def test_generating(tmp_path: Path, data: str | None) -> None:
     samples, real, noise = (number(rf"{what}: ([\d.]+) away", printed) for what in
                             ("samples", "test images", "their pixels in disorder"))
     assert noise > 3 * real and samples**2 < real * noise
+
+
+@pytest.mark.parametrize("data", [None, "/nonexistent"], ids=["data", "digits alone"])
+def test_gpu_arrays(tmp_path: Path, data: str | None) -> None:
+    package("torch")
+    printed = run("gpu_arrays", tmp_path, data)
+    where = re.search(r"rows on (\S+), model on (\S+), codes on (\S+): torch\.Tensor", printed)
+    assert where and len({device.removesuffix(":0") for device in where.groups()}) == 1
+    pixels, code = (number(rf"{what} ([\d.]+) of the five", printed) for what in ("pixels", "numbers of the code"))
+    assert code > pixels - 0.05 and code > 0.75
 
 
 @pytest.mark.parametrize("data", [None, "/nonexistent"], ids=["data", "digits alone"])
