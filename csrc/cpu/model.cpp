@@ -78,9 +78,10 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
                   : split    ? "split, "
                              : "fused, ") +
                  std::to_string(threads) + (threads == 1 ? " thread" : " threads");
-    if (!workspace_ || !workspace_->has_room(piece, threads)) {
+    const bool clean = source.sparse && range.noise.amount != 0.0F;
+    if (!workspace_ || !workspace_->has_room(piece, threads, clean)) {
         workspace_.reset();
-        workspace_ = std::make_unique<Workspace>(network_, piece, threads);
+        workspace_ = std::make_unique<Workspace>(network_, piece, threads, clean);
     }
     if (split && gradient_.size() == 0) gradient_ = Buffer(network_.flat_size());
 
@@ -88,9 +89,9 @@ Totals CpuModel::train(const RowSource& source, const StepRange& range, const Up
     if (replica_ && !replicated) replica_->current = false;
     if (replicated) {
         const std::int64_t half = (workspace_->rows + 1) / 2;
-        if (!replica_ || !replica_->work.has_room(half, 1)) {
+        if (!replica_ || !replica_->work.has_room(half, 1, clean)) {
             replica_.reset();
-            replica_ = std::make_unique<Replica>(network_, half);
+            replica_ = std::make_unique<Replica>(network_, half, clean);
         }
         return ReplicaRunner(network_, parameters, source, range, rule, stop, *workspace_, *replica_).run();
     }

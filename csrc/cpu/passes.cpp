@@ -11,7 +11,7 @@ namespace isthmus::cpu {
 namespace {
 
 void gather(const Network& network, const RowSource& source, std::span<const std::int64_t> rows, const Noise& noise,
-            std::int64_t begin, std::int64_t end, std::vector<float>& clean, Workspace& work) {
+            std::int64_t begin, std::int64_t end, float* clean, Workspace& work) {
     const std::int64_t n_features = network.n_features();
     const std::int64_t stride = network.layers().front().in_stride;
     const MatrixView inputs = source.inputs;
@@ -19,9 +19,7 @@ void gather(const Network& network, const RowSource& source, std::span<const std
     const auto width = static_cast<float>(n_features);
     if (source.sparse) {
         // What is compared with has to stay as it is when the input is corrupted.
-        const bool apart = noise.amount != 0.0F;
-        if (apart) clean.resize(static_cast<std::size_t>((end - begin) * stride));
-        float* const dense = apart ? clean.data() : work.x + begin * stride;
+        float* const dense = noise.amount != 0.0F ? clean : work.x + begin * stride;
         for (std::int64_t r = begin; r < end; ++r) {
             const auto i = static_cast<std::size_t>(r);
             float* const row = dense + (r - begin) * stride;

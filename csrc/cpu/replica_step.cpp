@@ -22,8 +22,8 @@ Batches part_of(const Batches& batch, std::int64_t first, int part) {
 
 }  // namespace
 
-Replica::Replica(const Network& network, std::int64_t rows)
-    : work(network, rows, 1), state(3 * network.flat_size() + network.copies_size()) {
+Replica::Replica(const Network& network, std::int64_t rows, bool clean)
+    : work(network, rows, 1, clean), state(3 * network.flat_size() + network.copies_size()) {
     for (Exchange& exchange : exchanges) {
         for (Part& part : exchange.parts) part.gradient = Buffer(network.flat_size());
     }

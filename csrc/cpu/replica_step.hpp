@@ -34,7 +34,7 @@ struct Replica {
         alignas(64) bool stopped = false;
     };
 
-    Replica(const Network& network, std::int64_t rows);
+    Replica(const Network& network, std::int64_t rows, bool clean);
 
     // A workspace of its own: where both threads wrote to one, each at rows of its own, the hardware's prefetcher ran
     // on from the first's rows into the second's and took their cache lines away (8.8 us a step of 30-16-8-16-30

@@ -32,17 +32,28 @@ inline std::int64_t packed_panel_size(const Network& network, std::int64_t rows)
     return network.isa().panel * (network.products().rounds ? padded_pairs(rows) : rows);
 }
 
-// One buffer for all of it, so that all but the smallest lie on huge pages.
+// The most rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block
+// is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
+inline constexpr std::int64_t kBlockTiles = 20;
+inline std::int64_t most_block_rows(const Network& network) {
+    const std::int64_t tile = network.isa().tile_rows;
+    if (network.multiply_adds() > kWordsInL2) return kBlockTiles * tile;
+    return std::clamp(kWordsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
+}
+
+// One buffer for all of it, so that all but the smallest lie on huge pages. What runs in parallel allocates nothing:
+// an exception could not leave it.
 struct Workspace {
     struct Scratch {  // of one thread
         float* columns = nullptr;
         float* panel = nullptr;
-        std::vector<Stretch> ahead;
-        std::vector<float> clean;  // sparse rows of a block as they were before they were corrupted
+        std::vector<Stretch> ahead;  // with room for a block's
+        float* clean = nullptr;      // sparse rows of a block as they were before they were corrupted, if wanted
     };
 
-    Workspace(const Network& network, std::int64_t rows, int threads)
+    Workspace(const Network& network, std::int64_t rows, int threads, bool clean = false)
         : rows(rows),
+          clean(clean),
           errors(static_cast<std::size_t>(rows)),
           scales(static_cast<std::size_t>(rows)),
           inputs(static_cast<std::size_t>(rows)),
@@ -56,13 +67,15 @@ struct Workspace {
         lay_out(network);
         memory_ = Buffer(size_);
         lay_out(network);
+        for (Scratch& thread : scratch) thread.ahead.reserve(static_cast<std::size_t>(most_block_rows(network)));
     }
 
-    bool has_room(std::int64_t wanted_rows, int threads) const {
-        return rows >= wanted_rows && scratch.size() >= static_cast<std::size_t>(threads);
+    bool has_room(std::int64_t wanted_rows, int threads, bool wants_clean = false) const {
+        return rows >= wanted_rows && scratch.size() >= static_cast<std::size_t>(threads) && clean >= wants_clean;
     }
 
     std::int64_t rows;
+    bool clean;
     float* x = nullptr;  // gathered input, corrupted when there is noise
     std::vector<double> errors;
     std::vector<float> scales;
@@ -138,21 +151,14 @@ private:
         for (Scratch& thread : scratch) {
             if (columns) thread.columns = take(kWeightGroupRows / kWeightTileRows * packed_tile_size(network, rows));
             if (panels) thread.panel = take(packed_panel_size(network, rows));
+            if (clean)
+                thread.clean = take(std::min(rows, most_block_rows(network)) * network.layers().front().in_stride);
         }
     }
 
     Buffer memory_;
     std::int64_t size_ = 0;
 };
-
-// The most rows taken through all layers at a time. Weights of up to 1 MB stay in L2 whatever the block, so the block
-// is what leaves the rows' matrices there too; larger ones come from memory once a block, so then it is large.
-inline constexpr std::int64_t kBlockTiles = 20;
-inline std::int64_t most_block_rows(const Network& network) {
-    const std::int64_t tile = network.isa().tile_rows;
-    if (network.multiply_adds() > kWordsInL2) return kBlockTiles * tile;
-    return std::clamp(kWordsInL2 / network.widest_stride(), 2 * tile, 8 * tile);
-}
 
 // Calls block(begin, end) for as few blocks as that allows, all of nearly the same height.
 template <class F>

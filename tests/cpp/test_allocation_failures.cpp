@@ -62,9 +62,34 @@ struct Work {
     std::int64_t n_features;
     std::int64_t n_rows;
     int n_threads;
+    bool sparse = false;
 };
 
-// Small; with everything that is kept beside the weights; and large enough for two threads.
+// Every third value of the rows, in CSR.
+struct SparseRows {
+    explicit SparseRows(const Rows& rows) : cols(rows.view().cols) {
+        for (std::int64_t r = 0; r < rows.view().rows; ++r) {
+            for (std::int64_t c = r % 3; c < cols; c += 3) {
+                columns.push_back(static_cast<std::int32_t>(c));
+                values.push_back(rows.view().row(r)[c]);
+            }
+            offsets.push_back(static_cast<std::int32_t>(columns.size()));
+        }
+    }
+
+    Samples samples() const {
+        Table table(values.data(), Number::f32, static_cast<std::int64_t>(offsets.size()) - 1, cols, 4, 4);
+        table.csr = CsrIndex{offsets.data(), columns.data(), false, false, static_cast<std::int64_t>(values.size())};
+        return {table, std::nullopt, nullptr};
+    }
+
+    std::int64_t cols;
+    std::vector<std::int32_t> offsets{0}, columns;
+    std::vector<float> values;
+};
+
+// Small; with everything that is kept beside the weights; large enough for two threads and for rows that are fetched
+// ahead; sparse and corrupted.
 std::vector<Work> works() {
     Configuration small = small_configuration();
     small.epochs = 2;
@@ -80,7 +105,10 @@ std::vector<Work> works() {
     wide.batch_size = 256;
     Configuration detector = full;
     detector.kind = ModelKind::anomaly_detector;
-    return {{small, 5, 40, 1}, {full, 5, 40, 1}, {detector, 5, 60, 1}, {wide, 64, 512, 2}};
+    Configuration corrupted = wide;
+    corrupted.input_noise = 0.1;
+    return {
+        {small, 5, 40, 1}, {full, 5, 40, 1}, {detector, 5, 60, 1}, {wide, 64, 4200, 2}, {corrupted, 64, 512, 2, true}};
 }
 
 CompileOptions options_of(const Work& work) {
@@ -131,7 +159,9 @@ TEST(each_allocation_of_a_fit_may_fail) {
         const auto prepare = [&] {
             return Autoencoder(work.configuration, work.n_features, 11, cpu::device(), options_of(work));
         };
-        const auto fit = [&](Autoencoder& model) { model.fit(rows.source(), nullptr, {}); };
+        const SparseRows sparse(rows);
+        const Samples samples = work.sparse ? sparse.samples() : Samples(rows.source());
+        const auto fit = [&](Autoencoder& model) { model.fit(samples, nullptr, {}); };
         Autoencoder straight = prepare();
         fit(straight);
         fit(straight);  // what a process allocates once, it has
