@@ -153,7 +153,7 @@ def test_a_checkpoint_knows_its_rows(x: NDArray, tmp_path: Path) -> None:
 
 
 def test_a_budget_counts_what_is_stored() -> None:
-    """Dense, these rows would take 400 MB, and a stretch of them, with targets apart, 34; a stored NaN makes them dense."""
+    """Dense, these rows would take 400 MB, a stretch of them, with targets apart, 34; a stored NaN makes them dense."""
     rows = csr(np.eye(1, 1000))
     rows = package("scipy.sparse").vstack([rows] * 100_000, format="csr")
     options: dict[str, Any] = {"epochs": 1, "max_memory": "100 MB", "max_seconds": 0.1, "input_noise": 0.1}

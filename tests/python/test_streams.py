@@ -235,7 +235,10 @@ def test_resume_from_every_epoch(scaling: str | None, x: NDArray[np.float32], tm
         assert_same_fit(mine, expected)
 
 
-@pytest.mark.parametrize(("reading", "rows", "steps"), [(1, 100, 0), (1, 1000, 43), (2, 100, 75), (2, 1000, 75 + 43)])
+@pytest.mark.parametrize(("reading", "rows", "steps"), [
+    (2, 1000, 75 + 43),
+    *(pytest.param(*case, marks=pytest.mark.cpu_only) for case in ((1, 100, 0), (1, 1000, 43), (2, 100, 75))),
+])
 def test_resume_within_an_epoch(reading: int, rows: int, steps: int, x: NDArray[np.float32], tmp_path: Path) -> None:
     """What is raised while a piece is awaited leaves the steps of the rows that were in memory together: 43 of 75."""
     wide = np.tile(x, (8, 1000))
@@ -457,6 +460,7 @@ def test_who_needs_rows_at_hand_says_so(x: NDArray[np.float32], weights: NDArray
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
+@pytest.mark.cpu_only
 def test_max_memory_holds_for_streams(rng: np.random.Generator) -> None:
     piece = rng.random((500, 1000), dtype=np.float32)
 
