@@ -15,6 +15,7 @@
 
 #include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
+#include "bindings/row_stream.hpp"
 #include "bindings/topics.hpp"
 #include "core/autoencoder.hpp"
 #include "core/budget.hpp"
@@ -129,6 +130,11 @@ void register_model(py::module_& m) {
         },
         py::arg("parameters"),
         "The whole configuration with these parameters; ValueError or TypeError for what is not allowed.");
+
+    py::class_<PythonStream, PythonStreamPointer>(
+        m, "RowStream",
+        "Rows that rewind() and next_piece() of an object give, (rows, weights) at a time, None at the end.")
+        .def(py::init<py::object, std::int64_t>(), py::arg("source"), py::arg("n_columns").noconvert());
 
     ModelClass model(m, "Model", "A network with its weights and training state, on a device.");
     model.def(py::init(&create), py::arg("parameters"), py::arg("n_features").noconvert(), py::arg("seed").noconvert(),

@@ -9,9 +9,12 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "bindings/json.hpp"
+#include "bindings/row_stream.hpp"
 #include "bindings/stop.hpp"
 #include "core/autoencoder.hpp"
 #include "core/checkpoints.hpp"
@@ -21,9 +24,24 @@
 namespace isthmus::bindings {
 namespace {
 
+using FitRows = std::variant<py::array, DeviceArrayPointer, CsrArrayPointer, PythonStreamPointer>;
 using EpochCallback = py::typing::Callable<bool(Parameters)>;
 using FailureCallback = py::typing::Callable<void(py::str)>;
 using Columns = py::typing::Dict<py::str, py::typing::List<py::float_>>;
+
+Samples samples_to_fit(const SharedModel& model, const FitRows& inputs, const OptionalArray& weights,
+                       const char* name = "X") {
+    return std::visit(
+        [&](const auto& rows) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(rows)>, PythonStreamPointer>) {
+                if (weights) throw Error(ErrorKind::type, "the weights of a stream come with its pieces");
+                return rows->samples();
+            } else {
+                return samples(model, rows, weights, name);
+            }
+        },
+        inputs);
+}
 
 Parameters to_python(const EpochInfo& info) {
     Parameters result;
@@ -37,29 +55,34 @@ Parameters to_python(const EpochInfo& info) {
     return result;
 }
 
-// Runs training. What Python raises in between (a callback, a signal handler) leaves a model that has been trained;
-// any other error but divergence leaves one that has not. The caller is told which by Model.interrupted.
+// Runs training. What Python raises in between (a callback, a signal handler, a stream), or a stream's rows are refused
+// for, leaves a model that has been trained once training has begun, which it has where a fit is resumed; any other
+// error but divergence leaves one that has not. The caller is told which by Model.interrupted.
 template <class Train>
-void train(SharedModel& model, Train&& body) {
+void train(SharedModel& model, Hooks& hooks, bool begun, Train&& body) {
+    hooks.on_begin = [&] { begun = true; };
     model.interrupted = false;
     try {
         model.write(body);
     } catch (const py::error_already_set&) {
-        model.interrupted = true;
+        model.interrupted = begun;
+        throw;
+    } catch (const StreamError&) {
+        model.interrupted = begun;
         throw;
     }
 }
 
 // Begins a fit, or, with the parameters that it shall have, goes on with the one that the model was interrupted in. The
 // folder is bytes, as paths are.
-void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weights, const OptionalRows& validation,
-         const OptionalRows& validation_targets, const std::optional<EpochCallback>& on_epoch_end,
-         const std::optional<py::bytes>& checkpoint, std::int64_t checkpoint_every,
-         const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds, std::int64_t max_memory,
-         const std::optional<Parameters>& resumed_with) {
-    const Samples training = samples(model, inputs, weights);
+void fit(SharedModel& model, const FitRows& inputs, const OptionalArray& weights,
+         const std::optional<FitRows>& validation, const OptionalRows& validation_targets,
+         const std::optional<EpochCallback>& on_epoch_end, const std::optional<py::bytes>& checkpoint,
+         std::int64_t checkpoint_every, const FailureCallback& on_checkpoint_failure, std::optional<double> max_seconds,
+         std::int64_t max_memory, const std::optional<Parameters>& resumed_with) {
+    const Samples training = samples_to_fit(model, inputs, weights);
     std::optional<Samples> held_out;
-    if (validation) held_out = samples(model, *validation, std::nullopt, "validation_data");
+    if (validation) held_out = samples_to_fit(model, *validation, std::nullopt, "validation_data");
     if (validation && validation_targets) {
         held_out->targets = table(*validation_targets, model.device_name(), "validation_data[1]");
     }
@@ -82,11 +105,12 @@ void fit(SharedModel& model, const RowArray& inputs, const OptionalArray& weight
             [&] { on_checkpoint_failure(py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(why.c_str()))); });
     };
     if (!resumed_with) {
-        train(model, [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing, max_memory); });
+        train(model, hooks, false,
+              [&](Autoencoder& core) { core.fit(training, validated, hooks, checkpointing, max_memory); });
         return;
     }
     const Configuration configuration = parse_configuration(to_json(*resumed_with));
-    train(model, [&](Autoencoder& core) {
+    train(model, hooks, true, [&](Autoencoder& core) {
         core.resume(configuration, training, validated, hooks, checkpointing, max_memory);
     });
 }
@@ -96,7 +120,7 @@ void partial_fit(SharedModel& model, const RowArray& inputs, const OptionalArray
     SignalPoll stop;
     Hooks hooks;
     hooks.stop = &stop;
-    train(model, [&](Autoencoder& core) { core.partial_fit(training, hooks, max_memory); });
+    train(model, hooks, false, [&](Autoencoder& core) { core.partial_fit(training, hooks, max_memory); });
 }
 
 Columns history(const SharedModel& model) {

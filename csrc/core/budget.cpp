@@ -62,13 +62,15 @@ MemoryNeed memory_need(const Widths& widths, const Configuration& configuration,
     MemoryNeed need;
     need.parameters = (kTrainingCopies + further_copies(configuration, size)) * flat_bytes(widths);
 
-    const auto batch = static_cast<double>(std::min({configuration.batch_size, size.rows, kMostRows}));
+    const std::int64_t rows = size.streamed ? kMostRows : size.rows;
+    const auto batch = static_cast<double>(std::min({configuration.batch_size, rows, kMostRows}));
     double floats = -static_cast<double>(widths.layers.front()) - kPadding;  // the input has no gradient
     for (const std::int64_t width : widths.layers) floats += 2.0 * (static_cast<double>(width) + kPadding);
     floats += code_floats(widths, configuration);
     const int threads = size.n_threads > 0 ? size.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     need.batch = kFloat * batch * (floats + kPackedFloats * threads);
 
+    if (size.streamed) return need;
     const bool detects = configuration.kind == ModelKind::anomaly_detector;
     double each = kNumber;  // which rows
     if (configuration.shuffle) each += kNumber;

@@ -12,21 +12,28 @@
 namespace isthmus {
 
 RowOrder::RowOrder(std::span<const std::int64_t> rows, std::int64_t n_rows, std::uint64_t seed, bool shuffled)
-    : seed_(seed), shuffled_(shuffled), rows_(rows.begin(), rows.end()) {
-    if (rows_.empty()) {
-        rows_.resize(static_cast<std::size_t>(n_rows));
-        std::iota(rows_.begin(), rows_.end(), std::int64_t{0});
-    }
+    : size_(rows.empty() ? n_rows : static_cast<std::int64_t>(rows.size())),
+      seed_(seed),
+      shuffled_(shuffled),
+      rows_(rows.begin(), rows.end()) {
+    if (!rows_.empty() || !shuffled) return;
+    rows_.resize(static_cast<std::size_t>(n_rows));
+    std::iota(rows_.begin(), rows_.end(), std::int64_t{0});
 }
 
-std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch) {
-    if (!shuffled_) return rows_;
-    if (epoch != epoch_) {
+std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch, std::int64_t begin, std::int64_t end) {
+    if (rows_.empty()) {  // of a stream there may be more rows than numbers have room
+        order_.resize(static_cast<std::size_t>(end - begin));
+        std::iota(order_.begin(), order_.end(), begin);
+        return order_;
+    }
+    if (shuffled_ && epoch != epoch_) {
         order_ = rows_;
         shuffle(order_, seed_, static_cast<std::uint32_t>(epoch));
         epoch_ = epoch;
     }
-    return order_;
+    const std::span<const std::int64_t> all = shuffled_ ? order_ : rows_;
+    return all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
 }
 
 GuardedSteps::GuardedSteps(Model& model, Progress& progress, Job job)
@@ -58,12 +65,12 @@ Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
     count(totals);
     range.learning_rates.resize(static_cast<std::size_t>(totals.steps_done));
     since_kept_.push_back(std::move(range));
+    job_.rows.rethrow_failure();
     return totals.status;
 }
 
 Totals GuardedSteps::train(const Range& range, Stop& stop) {
-    const auto order = job_.order.of_epoch(range.epoch);
-    const auto n_rows = static_cast<std::int64_t>(order.size());
+    const std::int64_t n_rows = job_.order.size();
     const std::int64_t begin = std::min(n_rows, range.first_in_epoch * job_.batch_size);
     const auto n_steps = static_cast<std::int64_t>(range.learning_rates.size());
     const std::int64_t end = std::min(n_rows, begin + n_steps * job_.batch_size);
@@ -71,7 +78,7 @@ Totals GuardedSteps::train(const Range& range, Stop& stop) {
     StepRange steps;
     steps.first_step = range.first_step;
     steps.batch_size = job_.batch_size;
-    steps.rows = order.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    steps.rows = job_.order.of_epoch(range.epoch, begin, end);
     steps.learning_rates = range.learning_rates;
     steps.noise = job_.noise;
     steps.noise.epoch = static_cast<std::uint32_t>(range.epoch);

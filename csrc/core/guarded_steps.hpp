@@ -26,15 +26,16 @@ public:
     // rows: the row numbers to train on; empty: 0 to n_rows - 1.
     RowOrder(std::span<const std::int64_t> rows, std::int64_t n_rows, std::uint64_t seed, bool shuffled);
 
-    std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
-    // Valid until the next call. The order of the epoch asked for last is at hand.
-    std::span<const std::int64_t> of_epoch(std::int64_t epoch);
+    std::int64_t size() const { return size_; }
+    // Those at [begin, end) of an epoch. Valid until the next call. The order of the epoch asked for last is at hand.
+    std::span<const std::int64_t> of_epoch(std::int64_t epoch, std::int64_t begin, std::int64_t end);
 
 private:
+    std::int64_t size_;
     std::uint64_t seed_;
     bool shuffled_;
-    std::vector<std::int64_t> rows_;
-    std::vector<std::int64_t> order_;  // of epoch_; empty while rows_ serves
+    std::vector<std::int64_t> rows_;   // empty where they are 0 to size_ - 1 in this order
+    std::vector<std::int64_t> order_;  // of epoch_; without rows_, what was asked for last
     std::int64_t epoch_ = -1;
 };
 
@@ -55,11 +56,13 @@ public:
     GuardedSteps(Model& model, Progress& progress, Job job);
 
     std::int64_t steps_per_epoch() const { return job_.steps_per_epoch(); }
+    // The most steps that `run` had better be asked for.
+    std::int64_t steps_at_once() const { return job_.rows.steps_at_once(job_.batch_size); }
 
     // Steps progress.step_in_epoch and on of epoch progress.epoch, one for each learning rate. Returns complete or
     // stopped. On divergence the model and progress are those of the last step that was finite and Error(divergence)
     // is thrown. If a device or reducer throws, or a stop is asked for while steps are repeated, they are those of
-    // what was kept last.
+    // what was kept last. What a stream of rows throws comes out when they are those of the last completed step.
     Status run(std::vector<double> learning_rates, Stop& stop);
 
 private:

@@ -17,12 +17,15 @@
 
 namespace isthmus {
 
+class RowStream;
+
 // A caller's rows. `targets`, when given, is what the output is compared with; `weights` has one float a row, or is
-// null.
+// null. With a stream the rows and their weights come from there, and `inputs` says the shape alone.
 struct Samples {
     Table inputs;
     std::optional<Table> targets;
     const float* weights = nullptr;
+    RowStream* stream = nullptr;
 
     Samples() = default;
     Samples(Table inputs, std::optional<Table> targets, const float* weights)

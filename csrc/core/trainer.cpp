@@ -195,11 +195,16 @@ private:
     // The rest of the epoch. Returns the learning rate of its last step.
     double train_epoch() {
         const std::int64_t n_steps = steps_.steps_per_epoch();
-        std::vector<double> rates;
-        rates.reserve(static_cast<std::size_t>(n_steps - state_.step_in_epoch));
-        for (std::int64_t i = state_.step_in_epoch; i < n_steps; ++i) rates.push_back(rate_of(i));
+        Status status = Status::complete;
         // When all of its steps were done before it was interrupted, what is left is its end.
-        if (!rates.empty()) steps_.run(std::move(rates), interrupt_);
+        while (status == Status::complete && state_.step_in_epoch < n_steps) {
+            const std::int64_t end =
+                state_.step_in_epoch + std::min(steps_.steps_at_once(), n_steps - state_.step_in_epoch);
+            std::vector<double> rates;
+            rates.reserve(static_cast<std::size_t>(end - state_.step_in_epoch));
+            for (std::int64_t i = state_.step_in_epoch; i < end; ++i) rates.push_back(rate_of(i));
+            status = steps_.run(std::move(rates), interrupt_);
+        }
         return rate_of(n_steps - 1);
     }
 
@@ -288,12 +293,13 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
     Interrupt interrupt(hooks.stop, hooks.max_seconds.value_or(Interrupt::kNoLimit));
     const Held held_training(model, &training);
     const Held held_validation(model, validation);
-    RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
+    RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle && !training.is_stream());
     GuardedSteps::Job job = job_of(training, std::move(order), configuration, state, hooks.reducer);
     plan_fit(state, configuration.epochs, job.steps_per_epoch(), hooks.resumes);
     GuardedSteps steps(model, state, std::move(job));
     EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
+    if (hooks.on_begin) hooks.on_begin();
     run_interrupted(interrupt, [&] {
         end = loop.run();
         if (end == FitEnd::stopped) return;
@@ -314,6 +320,7 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
     GuardedSteps steps(model, state, job_of(training, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, state.epoch, 1, steps.steps_per_epoch());
+    if (hooks.on_begin) hooks.on_begin();
     run_interrupted(interrupt, [&] {
         leave_epoch(state);
         forget_fit(state);

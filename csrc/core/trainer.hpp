@@ -34,6 +34,7 @@ struct Hooks {
     Reducer* reducer = nullptr;                          // nullptr: one machine
     std::function<bool(const EpochInfo&)> on_epoch_end;  // returns true to stop; may throw
     std::function<void(Moment)> on_moment;               // may throw, but for Moment::end what it throws is lost
+    std::function<void()> on_begin;  // all that is refused for its arguments was: what follows changes the state
     std::optional<double> max_seconds;
     bool resumes = false;  // goes on with the fit that the state was interrupted in, to that fit's own end
 };
@@ -51,7 +52,8 @@ enum class FitEnd : std::uint8_t { epochs_done, early, stopped, out_of_time };
 // and if others than its last ones are the best, it has ended. Schedules count from the beginning of a fit.
 //
 // Throws Error(divergence) with epoch, step and learning rate, after the model went back to its last finite weights.
-// What hooks.stop or hooks.on_epoch_end throws passes through; the state is that of the last completed step.
+// What hooks.stop, hooks.on_epoch_end or a stream of rows throws passes through; the state is that of the last
+// completed step.
 FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
            RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows = {});
 

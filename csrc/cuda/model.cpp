@@ -33,6 +33,7 @@ RangeFacts facts_of(const RowSource& source, const StepRange& range, const Updat
     facts.masked = source.masked;
     facts.weights = source.weights != nullptr;
     facts.noise = range.noise.amount != 0.0F;
+    facts.keyed = facts.noise && source.keys != nullptr;
     facts.clipped = rule.clip_norm.has_value();
     facts.reduced = reducer != nullptr;
     return facts;
@@ -196,7 +197,7 @@ Totals CudaModel::gradient(const RowSource& source, std::span<float> flat) const
     const std::unique_ptr<Feed> rows_of_pieces = [&]() -> std::unique_ptr<Feed> {
         if (!resident) return std::make_unique<StreamedFeed>(source, numbers, piece, stream);
         memory_.hold_back(stream);
-        return std::make_unique<HeldFeed>(held(resident), 0, numbers, piece, buffers, stream);
+        return std::make_unique<HeldFeed>(held(resident), 0, numbers, source.keys, piece, buffers, stream);
     }();
     Feed& feed = *rows_of_pieces;
     const Drain drain(stream);

@@ -140,8 +140,8 @@ private:
         Totals totals;
         for (const std::int64_t row : rows) {
             std::vector<float> input(source.inputs.row(row), source.inputs.row(row) + source.inputs.cols);
-            if (noise.amount > 0.0F) corrupt(noise, row, input);
-            const Pass pass = network_.forward(params, widen(input), draw(program_, noise, row));
+            if (noise.amount > 0.0F) corrupt(noise, source.key(row), input);
+            const Pass pass = network_.forward(params, widen(input), draw(program_, noise, source.key(row)));
             const Doubles target = target_of(source, row);
             const double weight = source.weight(row);
             totals.penalty_sum += weight * network_.penalty(pass);
