@@ -11,6 +11,7 @@
 
 #include "core/checks.hpp"
 #include "core/configuration.hpp"
+#include "core/evaluation.hpp"
 #include "core/held_back.hpp"
 #include "core/json.hpp"
 #include "core/parameters.hpp"
@@ -18,6 +19,7 @@
 #include "core/resumption.hpp"
 #include "core/row_feed.hpp"
 #include "core/scaled_weights.hpp"
+#include "core/stream_survey.hpp"
 
 namespace isthmus {
 namespace {
@@ -49,12 +51,6 @@ void check_size(const std::vector<float>& values, std::int64_t size, bool may_be
                                       " values, but the network of this configuration has " + std::to_string(size));
 }
 
-// Noise, and what is drawn, is keyed by row numbers, which rows in stretches do not have.
-RowFeed::Copy training_copy(const Configuration& configuration) {
-    const bool draws = configuration.input_noise > 0.0 || configuration.kind == ModelKind::variational_autoencoder;
-    return draws ? RowFeed::Copy::whole : RowFeed::Copy::by_size;
-}
-
 // Of a detector alone.
 std::optional<DetectorRows> choose_rows(const Samples& all, const Configuration& configuration, std::uint64_t seed) {
     if (configuration.kind != ModelKind::anomaly_detector) return std::nullopt;
@@ -62,48 +58,22 @@ std::optional<DetectorRows> choose_rows(const Samples& all, const Configuration&
 }
 
 Samples learned_from(const Samples& all, const std::optional<DetectorRows>& chosen) {
-    return {all.inputs, all.targets, chosen ? chosen->weights().data() : all.weights};
+    Samples learned = all;
+    if (chosen) learned.weights = chosen->weights().data();
+    return learned;
 }
-
-// What was learned of columns for rows which are then refused is forgotten.
-class FreshColumns {
-public:
-    FreshColumns(Scaling& scaling, std::vector<double>& means)
-        : scaling_(scaling), means_(means), fresh_scaling_(scaling.empty()), fresh_means_(means.empty()) {}
-    ~FreshColumns() {
-        if (fresh_scaling_) scaling_ = {};
-        if (fresh_means_) means_.clear();
-    }
-    FreshColumns(const FreshColumns&) = delete;
-    FreshColumns& operator=(const FreshColumns&) = delete;
-
-    // To these rows of what is learned from, all when there are no numbers, what is wanted and not there already.
-    void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
-        const bool scales = fresh_scaling_ && configuration.scaling;
-        const Table& rows = learned.inputs;
-        if (configuration.missing == Missing::error) {
-            if (!scales) return;
-            scaling_ = fit_scaling(*configuration.scaling, rows, row_numbers, learned.weights, kRowNames.inputs);
-        } else if (scales || fresh_means_) {
-            const auto kind = scales ? configuration.scaling : std::nullopt;
-            Columns found = fit_columns(kind, rows, row_numbers, learned.weights, kRowNames.inputs);
-            if (scales) scaling_ = std::move(found.scaling);
-            if (fresh_means_) means_ = std::move(found.means);
-        }
-    }
-    void keep() { fresh_scaling_ = fresh_means_ = false; }
-
-private:
-    Scaling& scaling_;
-    std::vector<double>& means_;
-    bool fresh_scaling_, fresh_means_;
-};
 
 // Adam's step counts from where its moments do.
 void restart_moments(TrainingState& state) {
     state.tensors.m.clear();
     state.tensors.v.clear();
     state.step = 0;
+}
+
+// From here on the tensors are the model's.
+void hand_over(TrainingState& state, Model& model) {
+    model.write(state.tensors);
+    state.tensors = {};
 }
 
 // The moments of adam and adamw are one thing, the velocity of sgd another.
@@ -117,7 +87,60 @@ void check_same(const char* name, const Configuration& before, const Configurati
                                       "; on a model that goes on training it cannot change");
 }
 
+// What is done with all rows at hand cannot be done with those of a stream.
+void check_streams(const Configuration& configuration, const Samples& training, const Samples* validation) {
+    if (training.stream == nullptr) return;
+    if (configuration.kind == ModelKind::anomaly_detector) {
+        throw Error(ErrorKind::value,
+                    "X is a stream of batches, but an anomaly detector wants its rows at hand, to leave out those that "
+                    "lie far out: pass an array; np.memmap where it is larger than memory");
+    }
+    if (validation == nullptr && configuration.validation_fraction > 0.0) {
+        throw Error(ErrorKind::value,
+                    "validation_fraction holds back rows of an array, and X is a stream of batches: pass "
+                    "validation_data, or an array; np.memmap where it is larger than memory");
+    }
+}
+
 }  // namespace
+
+// What was learned of columns for rows which are then refused is forgotten.
+class FreshColumns {
+public:
+    FreshColumns(Scaling& scaling, std::vector<double>& means)
+        : scaling_(scaling), means_(means), fresh_scaling_(scaling.empty()), fresh_means_(means.empty()) {}
+    ~FreshColumns() {
+        if (fresh_scaling_) scaling_ = {};
+        if (fresh_means_) means_.clear();
+    }
+    FreshColumns(const FreshColumns&) = delete;
+    FreshColumns& operator=(const FreshColumns&) = delete;
+
+    // What is wanted and not there already.
+    bool scales(const Configuration& configuration) const { return fresh_scaling_ && configuration.scaling; }
+    bool wants(const Configuration& configuration) const {
+        return scales(configuration) || (fresh_means_ && configuration.missing == Missing::mask);
+    }
+    // To these rows of what is learned from, all when there are no numbers.
+    void fit(const Configuration& configuration, const Samples& learned, std::span<const std::int64_t> row_numbers) {
+        if (!wants(configuration)) return;
+        ColumnFit columns(learned.inputs.cols, configuration.missing);
+        columns.add(learned.inputs, row_numbers, learned.weights, kRowNames.inputs);
+        fit(configuration, columns, learned.inputs.csr.has_value());
+    }
+    void fit(const Configuration& configuration, ColumnFit& columns, bool sparse) {
+        const auto kind = scales(configuration) ? configuration.scaling : std::nullopt;
+        Columns found = columns.result(kind, sparse, kRowNames.inputs);
+        if (kind) scaling_ = std::move(found.scaling);
+        if (fresh_means_) means_ = std::move(found.means);
+    }
+    void keep() { fresh_scaling_ = fresh_means_ = false; }
+
+private:
+    Scaling& scaling_;
+    std::vector<double>& means_;
+    bool fresh_scaling_, fresh_means_;
+};
 
 Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, std::uint64_t seed, const Device& device,
                          const CompileOptions& options)
@@ -129,7 +152,7 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
     state_.tensors.params = initial_weights(program_, seed);
-    model_->write(state_.tensors);
+    hand_over(state_, *model_);
 }
 
 Autoencoder::Autoencoder(StoredModel stored, const Device& device, const CompileOptions& options)
@@ -148,7 +171,7 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
     check_size(state_.tensors.v, program_.flat_size, true, "v");
     check_size(state_.best_params, program_.flat_size, true, "best_params");
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
-    model_->write(state_.tensors);
+    hand_over(state_, *model_);
 }
 
 std::int64_t Autoencoder::code_size() const { return program_.width(program_.code_op + 1); }
@@ -174,8 +197,9 @@ void Autoencoder::configure(Configuration configuration) {
     check("precision", configuration.precision == configuration_.precision);
 
     if (!same_moments(configuration.optimizer, configuration_.optimizer)) {
+        model_->read_parameters(state_.tensors.params);
         restart_moments(state_);
-        model_->write(state_.tensors);
+        hand_over(state_, *model_);
     }
     configuration_ = std::move(configuration);
     if (configuration_.missing == Missing::error) means_.clear();
@@ -200,26 +224,60 @@ FitEnd Autoencoder::calibrated(RowFeed& rows, const Samples& all, const std::opt
 FitEnd Autoencoder::fit(const Samples& training, const Samples* validation, const Hooks& hooks,
                         const Checkpointing& checkpointing, std::int64_t max_memory) {
     const Training guard(training_);
-    return train(training, validation, hooks, checkpointing, max_memory);
+    return train(training, validation, hooks, checkpointing, max_memory, nullptr);
 }
 
 FitEnd Autoencoder::resume(Configuration configuration, const Samples& training, const Samples* validation, Hooks hooks,
                            const Checkpointing& checkpointing, std::int64_t max_memory) {
     const Training guard(training_);
-    check_resumable(configuration_, state_, configuration, training, validation, hooks.stop);
-    configuration_ = std::move(configuration);
     hooks.resumes = true;
-    return train(training, validation, std::move(hooks), checkpointing, max_memory);
+    return train(training, validation, std::move(hooks), checkpointing, max_memory, &configuration);
 }
 
-// Trains, from the beginning of a fit or where one was interrupted.
-FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Hooks hooks,
-                          const Checkpointing& checkpointing, std::int64_t max_memory) {
-    check_samples(training, kRowNames);
+// Reads a stream for the first time, and fits to it what the model has not learned of its columns yet; `columns` null:
+// a stream to validate on.
+void Autoencoder::survey(Samples& samples, const char* name, FreshColumns* columns, bool prints, Stop* stop) {
+    const Passage as_it_is = passage();
+    SurveyFor what{&as_it_is, nullptr, prints, stop};
+    std::optional<ColumnFit> fit;
+    if (columns != nullptr && columns->wants(configuration_)) {
+        what.columns = &fit.emplace(n_features_, configuration_.missing);
+        // How they are scaled is not known yet. What may be wrong then, a value beyond float32 in a row without weight,
+        // is found when it comes to be trained on; bce clips what is scaled.
+        if (columns->scales(configuration_)) what.passage = nullptr;
+    }
+    isthmus::survey(*samples.stream, n_features_, name, what);
+    samples.inputs.rows = samples.stream->facts.rows;
+    if (fit) columns->fit(configuration_, *fit, samples.stream->facts.sparse);
+}
+
+// Trains, from the beginning of a fit or, with the configuration that it is resumed with, where one was interrupted.
+FitEnd Autoencoder::train(Samples training, const Samples* to_validate_on, Hooks hooks,
+                          const Checkpointing& checkpointing, std::int64_t max_memory, Configuration* resumed_with) {
+    std::optional<Samples> own_validation;
+    if (to_validate_on) own_validation = *to_validate_on;
+    Samples* const validation = own_validation ? &*own_validation : nullptr;
     const RowNames validation_names{validation && validation->targets ? "validation_data[0]" : "validation_data",
                                     "validation_data[1]", "validation_data[2]"};
-    if (validation) check_samples(*validation, validation_names);
-    MemoryBudget memory = budget(training, validation, !checkpointing.folder.empty(), max_memory);
+    const bool keeps = !checkpointing.folder.empty();
+    FreshColumns fresh(scaling_, means_);
+    check_streams(configuration_, training, validation);
+    const bool prints = keeps || (resumed_with != nullptr && !state_.data.empty());
+    const auto survey_validation = [&] {
+        if (validation && validation->stream) survey(*validation, validation_names.inputs, nullptr, prints, hooks.stop);
+    };
+    if (training.stream) {
+        budget(training, validation, keeps, max_memory);  // what is too much is refused before anything is read
+        survey(training, kRowNames.inputs, &fresh, prints, hooks.stop);
+    }
+    if (resumed_with != nullptr) {
+        survey_validation();  // scaling and means are those of the fit that was interrupted
+        check_resumable(configuration_, state_, *resumed_with, training, validation, hooks.stop);
+        configuration_ = std::move(*resumed_with);
+    }
+    if (!training.stream) check_samples(training, kRowNames);
+    if (validation && !validation->stream) check_samples(*validation, validation_names);
+    MemoryBudget memory = budget(training, validation, keeps, max_memory);
     const std::optional<DetectorRows> chosen = choose_rows(training, configuration_, state_.seed);
     const ScaledWeights weighted(learned_from(training, chosen));
     std::optional<Split> split;
@@ -227,22 +285,21 @@ FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Ho
         split = hold_back(weighted.samples(), state_.seed, configuration_.validation_fraction);
     }
 
-    FreshColumns fresh(scaling_, means_);
     const auto learned = split ? std::span<const std::int64_t>(split->training) : std::span<const std::int64_t>();
-    fresh.fit(configuration_, weighted.samples(), learned);
-    const RowFeed::Copy copy = training_copy(configuration_);
-    RowFeed rows(weighted.samples(), passage(), kRowNames, copy, memory.room());
-    memory.take(rows.copied_bytes());
+    if (!training.stream) fresh.fit(configuration_, weighted.samples(), learned);
+    if (resumed_with == nullptr) survey_validation();
+    RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::by_size, memory.room());
+    memory.take(training.stream ? least_bytes(training, passage()) : rows.copied_bytes());
     std::optional<RowFeed> held_out;
     std::optional<HeldBack> held_back;
     if (validation) {
-        const double room = memory.room() + least_copy_bytes(*validation, passage(), RowFeed::Copy::by_size);
+        const double room = memory.room() + least_bytes_to_validate(*validation, passage());
         held_out.emplace(*validation, passage(), validation_names, RowFeed::Copy::by_size, room);
     }
     if (split) held_out.emplace(held_back.emplace(rows, std::move(*split)).validation());
     std::optional<CheckpointWriter> writer;
     DataPrint print = hooks.resumes ? state_.data : DataPrint{};
-    if (!checkpointing.folder.empty()) {
+    if (keeps) {
         if (print.empty()) print = print_of(training, validation, hooks.stop);
         writer.emplace(checkpointing, hooks.resumes);
         hooks.on_moment = [&](Moment moment) { writer->at(moment, state_, [&] { return store(true); }); };
@@ -258,17 +315,28 @@ FitEnd Autoencoder::train(const Samples& training, const Samples* validation, Ho
     return end;
 }
 
+double Autoencoder::least_bytes(const Samples& training, const Passage& passage) const {
+    if (training.stream) return stream_bytes_of_steps(training, passage, configuration_.batch_size);
+    return least_copy_bytes(training, passage);
+}
+
+double Autoencoder::least_bytes_to_validate(const Samples& validation, const Passage& passage) const {
+    if (validation.stream) return stream_bytes_of_blocks(validation, passage, kEvaluatedRows);
+    return least_copy_bytes(validation, passage);
+}
+
 // What is left of max_memory for copies of the training rows. Throws Error(memory) when that is too little.
 MemoryBudget Autoencoder::budget(const Samples& training, const Samples* validation, bool checkpoints,
                                  std::int64_t max_memory) const {
     const bool holds_back = validation == nullptr && configuration_.validation_fraction > 0.0;
-    const FitSize size{training.rows(), training.weights != nullptr, holds_back, checkpoints, n_threads_};
+    const FitSize size{
+        training.rows(), training.stream != nullptr, training.weights != nullptr, holds_back, checkpoints, n_threads_};
     MemoryBudget budget(memory_need(resolve_widths(configuration_, n_features_), configuration_, size), max_memory);
     const Scaling unknown;
     Passage expected = passage();
     if (configuration_.scaling) expected.scaling = &unknown;
-    const double of_validation = validation ? least_copy_bytes(*validation, expected, RowFeed::Copy::by_size) : 0.0;
-    budget.check(least_copy_bytes(training, expected, training_copy(configuration_)) + of_validation);
+    const double of_validation = validation ? least_bytes_to_validate(*validation, expected) : 0.0;
+    budget.check(least_bytes(training, expected) + of_validation);
     budget.take(of_validation);
     return budget;
 }
@@ -281,8 +349,7 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks, std::
     const ScaledWeights weighted(learned_from(training, chosen));
     FreshColumns fresh(scaling_, means_);
     fresh.fit(configuration_, weighted.samples(), {});
-    const RowFeed::Copy copy = training_copy(configuration_);
-    RowFeed rows(weighted.samples(), passage(), kRowNames, copy, memory.room());
+    RowFeed rows(weighted.samples(), passage(), kRowNames, RowFeed::Copy::by_size, memory.room());
     fresh.keep();
     state_.data = {};
     calibrated(rows, training, chosen, [&] {
@@ -292,9 +359,9 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks, std::
 }
 
 std::vector<float> Autoencoder::weights() const {
-    Tensors tensors;
-    model_->read(tensors);
-    return std::move(tensors.params);
+    std::vector<float> params;
+    model_->read_parameters(params);
+    return params;
 }
 
 void Autoencoder::set_weights(std::span<const float> flat) {
@@ -315,7 +382,7 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     fresh.seed = state_.seed;
     fresh.epoch = state_.epoch;
     fresh.history = state_.history;
-    model_->write(fresh.tensors);
+    hand_over(fresh, *model_);
     state_ = std::move(fresh);
     calibration_ = {};  // it was that of other weights
 }
@@ -350,12 +417,12 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.means = means_;
     if (!training_) stored.calibration = calibration_;  // else it is that of the weights before
     stored.has_training_state = training_state;
-    model_->read(stored.state.tensors);
     if (training_state) {
+        model_->read(stored.state.tensors);
         static_cast<Progress&>(stored.state) = state_;
         stored.state.data = state_.data;
     } else {
-        restart_moments(stored.state);
+        model_->read_parameters(stored.state.tensors.params);
         stored.state.seed = state_.seed;
         stored.state.epoch = state_.epoch;
         stored.state.history = state_.history;

@@ -22,6 +22,8 @@
 
 namespace isthmus {
 
+class FreshColumns;
+
 class Autoencoder {
 public:
     // Initial weights from the seed.
@@ -48,7 +50,9 @@ public:
     // later ones keep them. With Missing::mask a NaN is a missing value, in these rows and in all that follow.
     // max_memory is in bytes, 0 being no limit; Error(memory), naming them, for what takes more: see core/budget.hpp.
     // Throws Error(value) naming row and column (of `training` or `validation`) for NaN, infinity, bad weights, and
-    // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead.
+    // for bce targets outside [0, 1] beyond rounding (1e-6), which under a fitted minmax are clipped instead. Training
+    // and validation rows may be streams, in their own order whatever `shuffle` says, but not a detector's, and not
+    // with a validation_fraction. Nothing is written to their facts by anybody else.
     FitEnd fit(const Samples& training, const Samples* validation, const Hooks& hooks,
                const Checkpointing& checkpointing = {}, std::int64_t max_memory = 0);
     // Goes on with the fit that this model was interrupted in, with the bits that it would have had. Throws
@@ -103,8 +107,11 @@ public:
     std::vector<std::string> feature_names;
 
 private:
-    FitEnd train(const Samples& training, const Samples* validation, Hooks hooks, const Checkpointing& checkpointing,
-                 std::int64_t max_memory);
+    FitEnd train(Samples training, const Samples* validation, Hooks hooks, const Checkpointing& checkpointing,
+                 std::int64_t max_memory, Configuration* resumed_with);
+    void survey(Samples& samples, const char* name, FreshColumns* columns, bool prints, Stop* stop);
+    double least_bytes(const Samples& training, const Passage& passage) const;
+    double least_bytes_to_validate(const Samples& validation, const Passage& passage) const;
     MemoryBudget budget(const Samples& training, const Samples* validation, bool checkpoints,
                         std::int64_t max_memory) const;
     template <class Train>

@@ -17,9 +17,9 @@ namespace {
 constexpr double kFloat = 4.0;
 constexpr double kNumber = 8.0;  // of a row, and a double
 
-// Flat buffers of a model that is trained: weights and two moments here, on the device, and as the device keeps them to
-// go back to; and its copy of the weights as products want them.
-constexpr double kTrainingCopies = 10.0;
+// Flat buffers of a model that is trained: weights and two moments, the same as they are kept to go back to, and the
+// copy of the weights as products want them.
+constexpr double kTrainingCopies = 7.0;
 
 // Rows that a device takes through the network at a time, at most; and, for each of them and each thread, floats of
 // packed operands: 256 columns of x and a panel of dz. cpu/workspace.hpp has the exact sizes.
@@ -39,10 +39,12 @@ double further_copies(const Configuration& configuration, const FitSize& size) {
     return best + (split ? 1.0 : 0.0) + checkpoint;
 }
 
-// A tied layer has panels of its own on the CPU.
+// A tied layer has panels of its own on the CPU. What is larger than two huge pages ends there with a whole one.
 double flat_bytes(Widths widths) {
+    constexpr double kHugePage = 2097152.0;
     widths.tied = false;
-    return kFloat * static_cast<double>(parameter_layout(widths).flat_size);
+    const double bytes = kFloat * static_cast<double>(parameter_layout(widths).flat_size);
+    return bytes < 2.0 * kHugePage ? bytes : kHugePage * std::ceil(bytes / kHugePage);
 }
 
 // Floats of a row for what is done to the code: log variances and their gradients; the gradient by what the decoder
@@ -60,13 +62,15 @@ MemoryNeed memory_need(const Widths& widths, const Configuration& configuration,
     MemoryNeed need;
     need.parameters = (kTrainingCopies + further_copies(configuration, size)) * flat_bytes(widths);
 
-    const auto batch = static_cast<double>(std::min({configuration.batch_size, size.rows, kMostRows}));
+    const std::int64_t rows = size.streamed ? kMostRows : size.rows;
+    const auto batch = static_cast<double>(std::min({configuration.batch_size, rows, kMostRows}));
     double floats = -static_cast<double>(widths.layers.front()) - kPadding;  // the input has no gradient
     for (const std::int64_t width : widths.layers) floats += 2.0 * (static_cast<double>(width) + kPadding);
     floats += code_floats(widths, configuration);
     const int threads = size.n_threads > 0 ? size.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     need.batch = kFloat * batch * (floats + kPackedFloats * threads);
 
+    if (size.streamed) return need;
     const bool detects = configuration.kind == ModelKind::anomaly_detector;
     double each = kNumber;  // which rows
     if (configuration.shuffle) each += kNumber;

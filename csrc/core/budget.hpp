@@ -14,6 +14,7 @@ namespace isthmus {
 // What decides how much a fit takes, beside its configuration.
 struct FitSize {
     std::int64_t rows = 0;
+    bool streamed = false;  // nothing is kept for a row, whose number nobody knows yet
     bool has_weights = false;
     bool holds_back = false;  // rows for validation, copied together
     bool checkpoints = false;

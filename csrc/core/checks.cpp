@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/checks.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <limits>
@@ -72,16 +73,21 @@ void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, co
     if (rows < 1) throw Error(ErrorKind::value, name + " has 0 rows; at least 1 is needed");
 }
 
-void check_weights(const float* weights, std::int64_t rows, const std::string& name) {
-    bool any = false;
+float check_weight_values(const float* weights, std::int64_t rows, const std::string& name) {
+    float largest = 0.0F;
     for (std::int64_t i = 0; i < rows; ++i) {
         if (is_non_finite(weights[i]) || weights[i] < 0.0F) {
             throw Error(ErrorKind::value, name + "[" + std::to_string(i) + "] is " + to_text(weights[i]) +
                                               "; weights must be finite and at least 0");
         }
-        any = any || weights[i] > 0.0F;
+        largest = std::max(largest, weights[i]);
     }
-    if (!any) throw Error(ErrorKind::value, name + " is zero for every row; at least one must be above 0");
+    return largest;
+}
+
+void check_weights(const float* weights, std::int64_t rows, const std::string& name) {
+    if (check_weight_values(weights, rows, name) > 0.0F) return;
+    throw Error(ErrorKind::value, name + " is zero for every row; at least one must be above 0");
 }
 
 void refuse_unobserved(const std::string& name) {

@@ -28,7 +28,9 @@ void check_shape_of(std::int64_t rows, std::int64_t cols, std::int64_t width, co
 // First value that is not within [0, 1] but for rounding, 1e-6. With Missing::mask a NaN may be anywhere.
 std::optional<Position> find_outside_bce(MatrixView targets, Missing missing = Missing::error,
                                          const DeviceMemory* there = nullptr);
-// Finite, at least 0, not all 0.
+// Finite and at least 0; returns the largest.
+float check_weight_values(const float* weights, std::int64_t rows, const std::string& name);
+// And not all 0.
 void check_weights(const float* weights, std::int64_t rows, const std::string& name);
 // Throws Error(value): of rows with values that may be missing, nothing was observed.
 [[noreturn]] void refuse_unobserved(const std::string& name);

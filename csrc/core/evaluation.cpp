@@ -9,15 +9,9 @@
 #include "core/checks.hpp"
 
 namespace isthmus {
-namespace {
-
-// Enough rows to fill every thread's tiles, few enough that a stop is seen within some 10 ms (784-32-784, one core).
-constexpr std::int64_t kBlockRows = 4096;
-
-}  // namespace
 
 std::optional<double> evaluate_until(const Model& model, RowFeed& rows, Stop& stop) {
-    const std::int64_t most = rows.block_rows(kBlockRows);
+    const std::int64_t most = rows.block_rows(kEvaluatedRows);
     std::vector<double> errors(static_cast<std::size_t>(std::min(most, rows.rows())));
     double loss_sum = 0.0;
     double weight_sum = 0.0;

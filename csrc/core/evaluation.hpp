@@ -11,6 +11,9 @@
 
 namespace isthmus {
 
+// Enough rows to fill every thread's tiles, few enough that a stop is seen within some 10 ms (784-32-784, one core).
+inline constexpr std::int64_t kEvaluatedRows = 4096;
+
 // sum(w_i e_i) / sum(w_i), or nullopt when stop asked to. Throws Error(value) where the weights are 0, as they are
 // where nothing was observed.
 std::optional<double> evaluate_until(const Model& model, RowFeed& rows, Stop& stop);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/parameter_rules.hpp"
+#include "core/row_stream.hpp"
 #include "core/sha256.hpp"
 
 namespace isthmus {
@@ -17,9 +18,11 @@ namespace {
 constexpr std::int64_t kPolled = std::int64_t{1} << 20;
 constexpr std::size_t kDigestLength = 64;
 
+}  // namespace
+
 // Lanes that take turns along a row, so that a step need not wait for the product of the one before. Each step is a
 // bijection of its lane: a change of one element always shows, and changes of several cancel once in 2^64 times.
-class Lanes {
+class RowDigest::Lanes {
 public:
     void add(const std::vector<double>& row) {
         for (std::size_t c = 0; c < row.size(); ++c) {
@@ -46,20 +49,30 @@ private:
     std::array<std::uint64_t, kCount> lanes_{1, 2, 3, 4, 5, 6, 7, 8};
 };
 
+RowDigest::RowDigest(std::int64_t cols) : lanes_(std::make_unique<Lanes>()), row_(static_cast<std::size_t>(cols)) {}
+RowDigest::~RowDigest() = default;
+
+void RowDigest::add(const Table& rows) {
+    for (std::int64_t r = 0; r < rows.rows; ++r) {
+        read_row(rows, r, row_.data());
+        lanes_->add(row_);
+    }
+    rows_ += rows.rows;
+}
+
+TablePrint RowDigest::print() const { return {rows_, static_cast<std::int64_t>(row_.size()), lanes_->hex_digest()}; }
+
+namespace {
+
 TablePrint print_of(const Table& table, Stop* stop) {
-    Lanes lanes;
-    std::vector<double> row(static_cast<std::size_t>(table.cols));
+    RowDigest digest(table.cols);
     const std::int64_t most = std::max<std::int64_t>(1, kPolled / std::max<std::int64_t>(1, table.cols));
     std::vector<float> brought;
     for (std::int64_t first = 0; first < table.rows; first += most) {
         if (stop != nullptr) stop->requested();
-        const Table block = on_host(table.slice(first, std::min(most, table.rows - first)), brought);
-        for (std::int64_t r = 0; r < block.rows; ++r) {
-            read_row(block, r, row.data());
-            lanes.add(row);
-        }
+        digest.add(on_host(table.slice(first, std::min(most, table.rows - first)), brought));
     }
-    return {table.rows, table.cols, lanes.hex_digest()};
+    return digest.print();
 }
 
 // Name in the file, name in messages, member.
@@ -91,10 +104,11 @@ std::string shape(const TablePrint& table) {
 
 DataPrint print_of(const Samples& training, const Samples* validation, Stop* stop) {
     DataPrint print;
-    print.inputs = print_of(training.inputs, stop);
+    print.inputs = training.stream ? training.stream->facts.inputs : print_of(training.inputs, stop);
+    if (training.stream) print.weights = training.stream->facts.weights;
     if (training.weights) print.weights = print_of(MatrixView{training.weights, training.rows(), 1, 1}, stop);
     if (validation) {
-        print.validation = print_of(validation->inputs, stop);
+        print.validation = validation->stream ? validation->stream->facts.inputs : print_of(validation->inputs, stop);
         if (validation->targets) print.validation_targets = print_of(*validation->targets, stop);
     }
     return print;

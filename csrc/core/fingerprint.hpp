@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,13 +23,32 @@ struct TablePrint {
     bool operator==(const TablePrint&) const = default;
 };
 
+// Of rows that come in pieces.
+class RowDigest {
+public:
+    explicit RowDigest(std::int64_t cols);
+    ~RowDigest();
+    RowDigest(const RowDigest&) = delete;
+    RowDigest& operator=(const RowDigest&) = delete;
+
+    void add(const Table& rows);  // of the host
+    TablePrint print() const;
+
+private:
+    class Lanes;
+    std::unique_ptr<Lanes> lanes_;
+    std::int64_t rows_ = 0;
+    std::vector<double> row_;
+};
+
 struct DataPrint {
     TablePrint inputs, weights, validation, validation_targets;
 
     bool empty() const { return inputs.rows == 0; }  // of a fit that nobody asked to remember
 };
 
-// `validation` may be null. What `stop` throws while it is taken passes through; its answer is left to the training.
+// `validation` may be null. Of streams it is what their first reading took down. What `stop` throws while it is taken
+// passes through; its answer is left to the training.
 DataPrint print_of(const Samples& training, const Samples* validation, Stop* stop);
 
 // Null when empty.

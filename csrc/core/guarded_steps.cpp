@@ -12,39 +12,35 @@
 namespace isthmus {
 
 RowOrder::RowOrder(std::span<const std::int64_t> rows, std::int64_t n_rows, std::uint64_t seed, bool shuffled)
-    : seed_(seed), shuffled_(shuffled), rows_(rows.begin(), rows.end()) {
-    if (rows_.empty()) {
-        rows_.resize(static_cast<std::size_t>(n_rows));
-        std::iota(rows_.begin(), rows_.end(), std::int64_t{0});
-    }
+    : size_(rows.empty() ? n_rows : static_cast<std::int64_t>(rows.size())),
+      seed_(seed),
+      shuffled_(shuffled),
+      rows_(rows.begin(), rows.end()) {
+    if (!rows_.empty() || !shuffled) return;
+    rows_.resize(static_cast<std::size_t>(n_rows));
+    std::iota(rows_.begin(), rows_.end(), std::int64_t{0});
 }
 
-std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch) {
-    if (!shuffled_) return rows_;
-    if (epoch != epoch_) {
+std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch, std::int64_t begin, std::int64_t end) {
+    if (rows_.empty()) {  // of a stream there may be more rows than numbers have room
+        order_.resize(static_cast<std::size_t>(end - begin));
+        std::iota(order_.begin(), order_.end(), begin);
+        return order_;
+    }
+    if (shuffled_ && epoch != epoch_) {
         order_ = rows_;
         shuffle(order_, seed_, static_cast<std::uint32_t>(epoch));
         epoch_ = epoch;
     }
-    return order_;
+    const std::span<const std::int64_t> all = shuffled_ ? order_ : rows_;
+    return all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
 }
 
-GuardedSteps::GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job)
-    : model_(model),
-      progress_(progress),
-      held_(held),
-      job_(std::move(job)),
-      kept_(progress),
-      kept_history_(progress.history.end()) {}
-
-void GuardedSteps::held_anew() {
-    count_kept();
-    kept_on_device_ = false;
-    since_kept_.clear();
-}
+GuardedSteps::GuardedSteps(Model& model, Progress& progress, Job job)
+    : model_(model), progress_(progress), job_(std::move(job)) {}
 
 Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
-    if (progress_.step - kept_.step >= kKeepInterval) keep();
+    if (!kept_ || progress_.step - kept_->step >= kKeepInterval) keep();
     Range range{progress_.epoch,      progress_.step_in_epoch, progress_.step,           progress_.loss_sum,
                 progress_.weight_sum, progress_.penalty_sum,   std::move(learning_rates)};
     Totals totals;
@@ -69,12 +65,12 @@ Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
     count(totals);
     range.learning_rates.resize(static_cast<std::size_t>(totals.steps_done));
     since_kept_.push_back(std::move(range));
+    job_.rows.rethrow_failure();
     return totals.status;
 }
 
 Totals GuardedSteps::train(const Range& range, Stop& stop) {
-    const auto order = job_.order.of_epoch(range.epoch);
-    const auto n_rows = static_cast<std::int64_t>(order.size());
+    const std::int64_t n_rows = job_.order.size();
     const std::int64_t begin = std::min(n_rows, range.first_in_epoch * job_.batch_size);
     const auto n_steps = static_cast<std::int64_t>(range.learning_rates.size());
     const std::int64_t end = std::min(n_rows, begin + n_steps * job_.batch_size);
@@ -82,7 +78,7 @@ Totals GuardedSteps::train(const Range& range, Stop& stop) {
     StepRange steps;
     steps.first_step = range.first_step;
     steps.batch_size = job_.batch_size;
-    steps.rows = order.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    steps.rows = job_.order.of_epoch(range.epoch, begin, end);
     steps.learning_rates = range.learning_rates;
     steps.noise = job_.noise;
     steps.noise.epoch = static_cast<std::uint32_t>(range.epoch);
@@ -100,35 +96,22 @@ void GuardedSteps::count(const Totals& totals) {
     progress_.penalty_sum = totals.penalty_sum;
 }
 
-void GuardedSteps::count_kept() {
+void GuardedSteps::keep() {
+    model_.keep();
     kept_ = progress_;
     kept_history_ = progress_.history.end();
-}
-
-void GuardedSteps::keep() {
-    count_kept();
-    model_.keep();
-    kept_on_device_ = true;
     since_kept_.clear();
 }
 
-void GuardedSteps::restore() {
-    if (kept_on_device_) {
-        model_.rollback();
-    } else {
-        model_.write(held_);
-    }
-}
-
 void GuardedSteps::go_back() {
-    restore();
-    static_cast<Counters&>(progress_) = kept_;
+    model_.rollback();
+    static_cast<Counters&>(progress_) = *kept_;
     progress_.history.cut(kept_history_);
     since_kept_.clear();
 }
 
 void GuardedSteps::recover(Range& diverged, std::int64_t finite_steps, Stop& stop) {
-    restore();
+    model_.rollback();
     diverged.learning_rates.resize(static_cast<std::size_t>(finite_steps));
     since_kept_.push_back(diverged);
     Totals totals;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,15 +26,16 @@ public:
     // rows: the row numbers to train on; empty: 0 to n_rows - 1.
     RowOrder(std::span<const std::int64_t> rows, std::int64_t n_rows, std::uint64_t seed, bool shuffled);
 
-    std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
-    // Valid until the next call. The order of the epoch asked for last is at hand.
-    std::span<const std::int64_t> of_epoch(std::int64_t epoch);
+    std::int64_t size() const { return size_; }
+    // Those at [begin, end) of an epoch. Valid until the next call. The order of the epoch asked for last is at hand.
+    std::span<const std::int64_t> of_epoch(std::int64_t epoch, std::int64_t begin, std::int64_t end);
 
 private:
+    std::int64_t size_;
     std::uint64_t seed_;
     bool shuffled_;
-    std::vector<std::int64_t> rows_;
-    std::vector<std::int64_t> order_;  // of epoch_; empty while rows_ serves
+    std::vector<std::int64_t> rows_;   // empty where they are 0 to size_ - 1 in this order
+    std::vector<std::int64_t> order_;  // of epoch_; without rows_, what was asked for last
     std::int64_t epoch_ = -1;
 };
 
@@ -50,19 +52,17 @@ public:
         std::int64_t steps_per_epoch() const { return (order.size() + batch_size - 1) / batch_size; }
     };
 
-    // All must outlive it; progress is that of the model's tensors and counts what is run. `held` is what the model
-    // holds now: until the first interval is over it is what the model goes back to, and nothing is kept on the device.
-    GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job);
-
-    // `held` was read from the model again, between two runs.
-    void held_anew();
+    // All must outlive it; progress is that of the model's tensors and counts what is run.
+    GuardedSteps(Model& model, Progress& progress, Job job);
 
     std::int64_t steps_per_epoch() const { return job_.steps_per_epoch(); }
+    // The most steps that `run` had better be asked for.
+    std::int64_t steps_at_once() const { return job_.rows.steps_at_once(job_.batch_size); }
 
     // Steps progress.step_in_epoch and on of epoch progress.epoch, one for each learning rate. Returns complete or
     // stopped. On divergence the model and progress are those of the last step that was finite and Error(divergence)
     // is thrown. If a device or reducer throws, or a stop is asked for while steps are repeated, they are those of
-    // what was kept last.
+    // what was kept last. What a stream of rows throws comes out when they are those of the last completed step.
     Status run(std::vector<double> learning_rates, Stop& stop);
 
 private:
@@ -79,21 +79,16 @@ private:
 
     Totals train(const Range& range, Stop& stop);
     void count(const Totals& totals);
-    // The model holds what the counters say now.
-    void count_kept();
     void keep();
-    void restore();
     void go_back();
     // Back to the state after the finite steps of the range that diverged.
     void recover(Range& diverged, std::int64_t finite_steps, Stop& stop);
 
     Model& model_;
     Progress& progress_;
-    const Tensors& held_;
     Job job_;
-    Counters kept_;
+    std::optional<Counters> kept_;  // of what the model keeps
     History::End kept_history_;
-    bool kept_on_device_ = false;  // else kept_ counts what held_ holds
     std::vector<Range> since_kept_;
 };
 

@@ -17,12 +17,15 @@
 
 namespace isthmus {
 
+class RowStream;
+
 // A caller's rows. `targets`, when given, is what the output is compared with; `weights` has one float a row, or is
-// null.
+// null. With a stream the rows and their weights come from there, and `inputs` says the shape alone.
 struct Samples {
     Table inputs;
     std::optional<Table> targets;
     const float* weights = nullptr;
+    RowStream* stream = nullptr;
 
     Samples() = default;
     Samples(Table inputs, std::optional<Table> targets, const float* weights)
@@ -45,9 +48,9 @@ struct RowNames {
 
 inline constexpr RowNames kRowNames{"X", "y", "sample_weight"};
 
-// Where converted rows lie; `there`, where those of a device were gathered.
+// Where converted rows lie, and what missing values enter as; `there`, where those of a device were gathered.
 struct Converted {
-    std::vector<float> inputs, targets, weights;
+    std::vector<float> inputs, targets, weights, fillings;
     CsrRows sparse;
     std::shared_ptr<void> inputs_there, targets_there;
 };

@@ -139,51 +139,93 @@ private:
     std::vector<double> block_weight_, block_mean_, block_squares_;
 };
 
-template <bool kMasked>
-Statistics statistics(const Table& table, std::span<const std::int64_t> row_numbers, const float* weights,
-                      const std::string& name) {
-    const std::int64_t n = row_numbers.empty() ? table.rows : static_cast<std::int64_t>(row_numbers.size());
-    const std::int64_t most = std::clamp<std::int64_t>(kBlockElements / table.cols, 1, kBlockRows);
-    Statistics result(table.cols);
-    std::vector<double> block;
-    std::vector<double> block_weights;
-    for (std::int64_t first = 0; first < n; first += most) {
-        const std::int64_t count = std::min(most, n - first);
-        block.resize(static_cast<std::size_t>(count * table.cols));
-        block_weights.resize(static_cast<std::size_t>(count));
-        for (std::int64_t i = 0; i < count; ++i) {
-            const auto at = static_cast<std::size_t>(first + i);
-            const std::int64_t row = row_numbers.empty() ? first + i : row_numbers[at];
-            double* const values = block.data() + i * table.cols;
-            read_row(table, row, values);
-            for (std::int64_t c = 0; c < table.cols; ++c) {
-                if (std::isfinite(values[c]) || (kMasked && std::isnan(values[c]))) continue;
-                refuse_non_finite(table, {row, c}, name, 0);
-            }
-            block_weights[static_cast<std::size_t>(i)] = weights != nullptr ? double{weights[row]} : 1.0;
-        }
-        result.add<kMasked>(block, block_weights);
-    }
-    return result;
+// Rows of a sparse table are only divided by `standard`, so that they stay sparse.
+Scaling kept_sparse(bool sparse, ScalingKind kind, Scaling scaling) {
+    if (sparse && kind == ScalingKind::standard) std::ranges::fill(scaling.shift, 0.0);
+    return scaling;
 }
 
-// Rows of a sparse table are only divided by `standard`, so that they stay sparse.
-Scaling kept_sparse(const Table& table, ScalingKind kind, Scaling scaling) {
-    if (table.csr && kind == ScalingKind::standard) std::ranges::fill(scaling.shift, 0.0);
-    return scaling;
+Columns columns_of(std::optional<ScalingKind> kind, Missing missing, const Table& table,
+                   std::span<const std::int64_t> row_numbers, const float* weights, const std::string& name) {
+    ColumnFit fit(table.cols, missing);
+    fit.add(table, row_numbers, weights, name);
+    return fit.result(kind, table.csr.has_value(), name);
 }
 
 }  // namespace
 
+// Statistics take blocks of always the same number of rows: rows are collected until there is one.
+class ColumnFit::Blocks {
+public:
+    Blocks(std::int64_t cols, Missing missing)
+        : cols_(cols),
+          missing_(missing),
+          most_(static_cast<std::size_t>(std::clamp<std::int64_t>(kBlockElements / cols, 1, kBlockRows))),
+          statistics_(cols) {
+        rows_.reserve(most_ * static_cast<std::size_t>(cols));
+        weights_.reserve(most_);
+    }
+
+    void add(const Table& table, std::int64_t row, double weight, const std::string& name, std::int64_t first_row) {
+        rows_.resize(rows_.size() + static_cast<std::size_t>(cols_));
+        double* const values = rows_.data() + rows_.size() - cols_;
+        read_row(table, row, values);
+        for (std::int64_t c = 0; c < cols_; ++c) {
+            if (std::isfinite(values[c]) || (missing_ == Missing::mask && std::isnan(values[c]))) continue;
+            refuse_non_finite(table, {row, c}, name, first_row);
+        }
+        weights_.push_back(weight);
+        if (weights_.size() == most_) flush();
+    }
+
+    const Statistics& statistics() {
+        if (!weights_.empty()) flush();
+        return statistics_;
+    }
+    Missing missing() const { return missing_; }
+
+private:
+    void flush() {
+        missing_ == Missing::mask ? statistics_.add<true>(rows_, weights_) : statistics_.add<false>(rows_, weights_);
+        rows_.clear();
+        weights_.clear();
+    }
+
+    std::int64_t cols_;
+    Missing missing_;
+    std::size_t most_;
+    Statistics statistics_;
+    std::vector<double> rows_, weights_;
+};
+
+ColumnFit::ColumnFit(std::int64_t cols, Missing missing) : blocks_(std::make_unique<Blocks>(cols, missing)) {}
+ColumnFit::~ColumnFit() = default;
+
+void ColumnFit::add(const Table& table, std::span<const std::int64_t> row_numbers, const float* weights,
+                    const std::string& name, std::int64_t first_row) {
+    const std::int64_t n = row_numbers.empty() ? table.rows : static_cast<std::int64_t>(row_numbers.size());
+    for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t row = row_numbers.empty() ? i : row_numbers[static_cast<std::size_t>(i)];
+        blocks_->add(table, row, weights != nullptr ? double{weights[row]} : 1.0, name, first_row);
+    }
+}
+
+Columns ColumnFit::result(std::optional<ScalingKind> kind, bool sparse, const std::string& name) {
+    const Statistics& found = blocks_->statistics();
+    Columns columns;
+    if (kind) columns.scaling = kept_sparse(sparse, *kind, found.scaling(*kind, name));
+    if (blocks_->missing() == Missing::mask) columns.means = found.means(name);
+    return columns;
+}
+
 Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::int64_t> row_numbers,
                     const float* weights, const std::string& name) {
-    return kept_sparse(table, kind, statistics<false>(table, row_numbers, weights, name).scaling(kind, name));
+    return columns_of(kind, Missing::error, table, row_numbers, weights, name).scaling;
 }
 
 Columns fit_columns(std::optional<ScalingKind> kind, const Table& table, std::span<const std::int64_t> row_numbers,
                     const float* weights, const std::string& name) {
-    const Statistics found = statistics<true>(table, row_numbers, weights, name);
-    return {kind ? kept_sparse(table, *kind, found.scaling(*kind, name)) : Scaling{}, found.means(name)};
+    return columns_of(kind, Missing::mask, table, row_numbers, weights, name);
 }
 
 void unscale(const Scaling& scaling, MutableMatrixView rows) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,8 +40,28 @@ Scaling fit_scaling(ScalingKind kind, const Table& table, std::span<const std::i
 // without any, too.
 struct Columns {
     Scaling scaling;            // empty without a kind
-    std::vector<double> means;  // in the units of the table
+    std::vector<double> means;  // in the units of the table; empty where none may be missing
 };
+
+// The same of rows that come in pieces: the bits are those of all of them as one table.
+class ColumnFit {
+public:
+    ColumnFit(std::int64_t cols, Missing missing);
+    ~ColumnFit();
+    ColumnFit(const ColumnFit&) = delete;
+    ColumnFit& operator=(const ColumnFit&) = delete;
+
+    // Row numbers and weights as in fit_scaling; first_row is what messages call the table's first row.
+    void add(const Table& table, std::span<const std::int64_t> row_numbers, const float* weights,
+             const std::string& name, std::int64_t first_row = 0);
+    // Of all that was added; `sparse`, if all of it was. Called once, at the end.
+    Columns result(std::optional<ScalingKind> kind, bool sparse, const std::string& name);
+
+private:
+    class Blocks;
+    std::unique_ptr<Blocks> blocks_;
+};
+
 Columns fit_columns(std::optional<ScalingKind> kind, const Table& table, std::span<const std::int64_t> row_numbers,
                     const float* weights, const std::string& name);
 

@@ -152,9 +152,7 @@ public:
         if (!configuration_.patience || !configuration_.restore_best || is_best || state_.best_params.empty()) {
             return false;
         }
-        model_.read(state_.tensors);
-        state_.tensors.params = state_.best_params;
-        model_.write(state_.tensors);
+        model_.write_parameters(state_.best_params);
         return true;
     }
 
@@ -197,11 +195,16 @@ private:
     // The rest of the epoch. Returns the learning rate of its last step.
     double train_epoch() {
         const std::int64_t n_steps = steps_.steps_per_epoch();
-        std::vector<double> rates;
-        rates.reserve(static_cast<std::size_t>(n_steps - state_.step_in_epoch));
-        for (std::int64_t i = state_.step_in_epoch; i < n_steps; ++i) rates.push_back(rate_of(i));
+        Status status = Status::complete;
         // When all of its steps were done before it was interrupted, what is left is its end.
-        if (!rates.empty()) steps_.run(std::move(rates), interrupt_);
+        while (status == Status::complete && state_.step_in_epoch < n_steps) {
+            const std::int64_t end =
+                state_.step_in_epoch + std::min(steps_.steps_at_once(), n_steps - state_.step_in_epoch);
+            std::vector<double> rates;
+            rates.reserve(static_cast<std::size_t>(end - state_.step_in_epoch));
+            for (std::int64_t i = state_.step_in_epoch; i < end; ++i) rates.push_back(rate_of(i));
+            status = steps_.run(std::move(rates), interrupt_);
+        }
         return rate_of(n_steps - 1);
     }
 
@@ -236,9 +239,7 @@ private:
             double best = state_.best_loss;
             std::int64_t wait = state_.best_wait;
             if (watch(loss, configuration_.min_delta, best, wait) && configuration_.restore_best) {
-                model_.read(state_.tensors);
-                steps_.held_anew();
-                state_.best_params = state_.tensors.params;
+                model_.read_parameters(state_.best_params);
             }
             state_.best_loss = best;
             state_.best_wait = wait;
@@ -273,17 +274,15 @@ private:
     RowFeed* rows_;
 };
 
-// Calls body and has the state stored however it ends; what Stop threw comes before anything else.
+// Calls body; what Stop threw comes before anything that body throws.
 template <class Body>
-void train_and_store(Model& model, TrainingState& state, const Interrupt& interrupt, Body&& body) {
+void run_interrupted(const Interrupt& interrupt, Body&& body) {
     try {
         body();
     } catch (...) {
-        model.read(state.tensors);
         interrupt.rethrow();
         throw;
     }
-    model.read(state.tensors);
     interrupt.rethrow();
 }
 
@@ -294,13 +293,14 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
     Interrupt interrupt(hooks.stop, hooks.max_seconds.value_or(Interrupt::kNoLimit));
     const Held held_training(model, &training);
     const Held held_validation(model, validation);
-    RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle);
+    RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle && !training.is_stream());
     GuardedSteps::Job job = job_of(training, std::move(order), configuration, state, hooks.reducer);
     plan_fit(state, configuration.epochs, job.steps_per_epoch(), hooks.resumes);
-    GuardedSteps steps(model, state, state.tensors, std::move(job));
+    GuardedSteps steps(model, state, std::move(job));
     EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
-    train_and_store(model, state, interrupt, [&] {
+    if (hooks.on_begin) hooks.on_begin();
+    run_interrupted(interrupt, [&] {
         end = loop.run();
         if (end == FitEnd::stopped) return;
         const bool restored = loop.restore_best();
@@ -318,10 +318,10 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     Interrupt interrupt(hooks.stop);
     const Held held(model, &training);
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
-    GuardedSteps steps(model, state, state.tensors,
-                       job_of(training, std::move(order), configuration, state, hooks.reducer));
+    GuardedSteps steps(model, state, job_of(training, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, state.epoch, 1, steps.steps_per_epoch());
-    train_and_store(model, state, interrupt, [&] {
+    if (hooks.on_begin) hooks.on_begin();
+    run_interrupted(interrupt, [&] {
         leave_epoch(state);
         forget_fit(state);
         std::vector<double> rates(static_cast<std::size_t>(n_steps), configuration.learning_rate);

@@ -34,15 +34,16 @@ struct Hooks {
     Reducer* reducer = nullptr;                          // nullptr: one machine
     std::function<bool(const EpochInfo&)> on_epoch_end;  // returns true to stop; may throw
     std::function<void(Moment)> on_moment;               // may throw, but for Moment::end what it throws is lost
+    std::function<void()> on_begin;  // all that is refused for its arguments was: what follows changes the state
     std::optional<double> max_seconds;
     bool resumes = false;  // goes on with the fit that the state was interrupted in, to that fit's own end
 };
 
 enum class FitEnd : std::uint8_t { epochs_done, early, stopped, out_of_time };
 
-// Trains `model`, which holds state.tensors, for `configuration.epochs` more epochs (an epoch that was interrupted is
+// Trains `model`, which holds the tensors, for `configuration.epochs` more epochs (an epoch that was interrupted is
 // finished first and counts as one); where hooks.resumes, for as many as are left of the fit that was interrupted, with
-// the bits that it would have had. `state` is kept up to date: counters always; tensors at the end, however it ends.
+// the bits that it would have had. `state` is kept up to date, but for its tensors.
 //
 // An epoch's loss is that of its rows as they were trained on, each before its batch's update. Early stopping and the
 // plateau schedule watch the validation loss when there is one, else that loss. A fit that ends by epochs_done or early
@@ -51,7 +52,8 @@ enum class FitEnd : std::uint8_t { epochs_done, early, stopped, out_of_time };
 // and if others than its last ones are the best, it has ended. Schedules count from the beginning of a fit.
 //
 // Throws Error(divergence) with epoch, step and learning rate, after the model went back to its last finite weights.
-// What hooks.stop or hooks.on_epoch_end throws passes through; the state is that of the last completed step.
+// What hooks.stop, hooks.on_epoch_end or a stream of rows throws passes through; the state is that of the last
+// completed step.
 FitEnd fit(Model& model, TrainingState& state, const Configuration& configuration, RowFeed& training,
            RowFeed* validation, const Hooks& hooks, std::span<const std::int64_t> training_rows = {});
 

@@ -8,13 +8,13 @@ namespace isthmus::cpu {
 namespace {
 
 // To a code that is drawn belong twice as many values, and gradients by them, as it has units.
-void draw(const Network& network, std::int64_t number, const Noise& noise, std::int64_t row, Workspace& work) {
+void draw(const Network& network, std::int64_t key, const Noise& noise, std::int64_t row, Workspace& work) {
     const CodeStage& code = *network.code();
     const std::int64_t at = row * activation_stride(code.width);
     float* const eps = work.eps + at;
     std::fill_n(eps, code.width, 0.0F);
     const Noise standard{NoiseKind::gaussian, 1.0F, noise.seed, noise.epoch};
-    network.isa().corrupt({math::Purpose::sample, standard, number, code.width, eps});
+    network.isa().corrupt({math::Purpose::sample, standard, key, code.width, eps});
     const float* const parameters = work.y[code.layer] + row * network.layers()[code.layer].out_stride;
     const double divergence = network.isa().sample({code.width, parameters, eps, work.drawn + at});
     work.penalties[static_cast<std::size_t>(row)] = divergence / static_cast<double>(network.n_features());
@@ -55,12 +55,12 @@ void keep_backward(const Network& network, float weight, std::int64_t row, Works
 
 }  // namespace
 
-void forward_code(const Network& network, std::span<const std::int64_t> rows, const Noise& noise, std::int64_t row,
-                  std::int64_t count, Workspace& work) {
+void forward_code(const Network& network, const RowSource& source, std::span<const std::int64_t> rows,
+                  const Noise& noise, std::int64_t row, std::int64_t count, Workspace& work) {
     const CodeStage& code = *network.code();
     for (std::int64_t r = row; r < row + count; ++r) {
         if (code.sampled) {
-            draw(network, rows[static_cast<std::size_t>(r)], noise, r, work);
+            draw(network, source.key(rows[static_cast<std::size_t>(r)]), noise, r, work);
         } else {
             keep_and_measure(network, r, work);
         }

@@ -13,8 +13,8 @@
 namespace isthmus::cpu {
 
 // Rows [row, row + count) of the workspace. `rows` are the batch's numbers.
-void forward_code(const Network& network, std::span<const std::int64_t> rows, const Noise& noise, std::int64_t row,
-                  std::int64_t count, Workspace& work);
+void forward_code(const Network& network, const RowSource& source, std::span<const std::int64_t> rows,
+                  const Noise& noise, std::int64_t row, std::int64_t count, Workspace& work);
 // From work.dcode to dz of the code's layer.
 void backward_code(const Network& network, const RowSource& source, std::span<const std::int64_t> rows,
                    std::int64_t row, std::int64_t count, Workspace& work);

@@ -45,8 +45,8 @@ void gather(const Network& network, const RowSource& source, std::span<const std
         network.isa().gather({end - begin, n_features, work.inputs.data() + begin, work.x + begin * stride, stride});
     if (noise.amount != 0.0F) {
         for (std::int64_t r = begin; r < end; ++r) {
-            network.isa().corrupt(
-                {math::Purpose::noise, noise, rows[static_cast<std::size_t>(r)], n_features, work.x + r * stride});
+            const std::int64_t key = source.key(rows[static_cast<std::size_t>(r)]);
+            network.isa().corrupt({math::Purpose::noise, noise, key, n_features, work.x + r * stride});
         }
     }
     if (work.x_pairs != nullptr) {
@@ -60,8 +60,8 @@ Pair* pairs_at(Pair* matrix, std::int64_t row, std::int64_t width) {
     return matrix != nullptr ? matrix + row * pair_stride(width) : nullptr;
 }
 
-void forward(const Network& network, Weights weights, std::span<const std::int64_t> rows, const Noise& noise,
-             std::int64_t row, std::int64_t count, Workspace& work, Ahead* ahead) {
+void forward(const Network& network, Weights weights, const RowSource& source, std::span<const std::int64_t> rows,
+             const Noise& noise, std::int64_t row, std::int64_t count, Workspace& work, Ahead* ahead) {
     const float* input = work.x + row * network.layers().front().in_stride;
     const Pair* input_pairs = pairs_at(work.x_pairs, row, network.n_features());
     const CodeStage* const code = network.code();
@@ -77,7 +77,7 @@ void forward(const Network& network, Weights weights, std::span<const std::int64
         input = y;
         input_pairs = y_pairs;
         if (code != nullptr && code->layer == i) {
-            forward_code(network, rows, noise, row, count, work);
+            forward_code(network, source, rows, noise, row, count, work);
             if (code->sampled) {
                 input = work.drawn + row * activation_stride(code->width);
                 input_pairs = pairs_at(work.drawn_pairs, row, code->width);
@@ -165,7 +165,7 @@ void forward_backward(const Network& network, Weights weights, const RowSource& 
             }
             ahead = {stretches.data(), static_cast<std::int64_t>(stretches.size())};
         }
-        forward(network, weights, rows, noise, first, last - first, work, far ? &ahead : nullptr);
+        forward(network, weights, source, rows, noise, first, last - first, work, far ? &ahead : nullptr);
         loss_gradient(network, source.masked, first, last - first, work);
         backward(network, weights.copies, source, rows, first, last - first, work);
     });

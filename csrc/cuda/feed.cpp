@@ -59,15 +59,16 @@ BatchRows HeldRows::rows(std::int64_t first) const {
     return rows;
 }
 
-HeldFeed::HeldFeed(const HeldRows& held, std::int64_t first, std::span<const std::int64_t> numbers, std::int64_t piece,
-                   NumberBuffers& buffers, cudaStream_t stream)
+HeldFeed::HeldFeed(const HeldRows& held, std::int64_t first, std::span<const std::int64_t> numbers,
+                   const std::int64_t* keys, std::int64_t piece, NumberBuffers& buffers, cudaStream_t stream)
     : held_(held),
       first_(first),
       numbers_(numbers),
+      keys_(keys),
       most_(std::min(static_cast<std::int64_t>(numbers.size()), std::max(piece, std::int64_t{1} << 16))),
       buffers_(buffers),
       stream_(stream) {
-    buffers_.device.grow(most_);
+    buffers_.device.grow(keys == nullptr ? most_ : 2 * most_);
 }
 
 BatchRows HeldFeed::next(std::int64_t count) {
@@ -75,11 +76,15 @@ BatchRows HeldFeed::next(std::int64_t count) {
         // The copy waits in the stream for the kernels that read what it overwrites.
         begin_ = at_;
         end_ = std::min(begin_ + most_, static_cast<std::int64_t>(numbers_.size()));
-        std::copy(numbers_.begin() + begin_, numbers_.begin() + end_, buffers_.pinned.take(end_ - begin_));
-        buffers_.pinned.copy(buffers_.device.data(), end_ - begin_, stream_);
+        const std::int64_t size = keys_ == nullptr ? end_ - begin_ : 2 * (end_ - begin_);
+        std::int64_t* const packed = buffers_.pinned.take(size);
+        std::copy(numbers_.begin() + begin_, numbers_.begin() + end_, packed);
+        for (std::int64_t i = end_ - begin_; i < size; ++i) packed[i] = keys_[packed[i - (end_ - begin_)]];
+        buffers_.pinned.copy(buffers_.device.data(), size, stream_);
     }
     BatchRows rows = held_.rows(first_);
-    rows.positions = rows.numbers = buffers_.device.data() + (at_ - begin_);
+    rows.positions = buffers_.device.data() + (at_ - begin_);
+    rows.numbers = keys_ == nullptr ? rows.positions : rows.positions + (end_ - begin_);
     at_ += count;
     return rows;
 }
@@ -112,7 +117,8 @@ BatchRows StreamedFeed::next_sparse(std::int64_t count) {
     std::int64_t* const offsets = numbers + count;
     offsets[0] = 0;
     for (std::int64_t r = 0; r < count; ++r) {
-        const std::int64_t number = numbers[r] = numbers_here[static_cast<std::size_t>(r)];
+        const std::int64_t number = numbers_here[static_cast<std::size_t>(r)];
+        numbers[r] = source_.key(number);
         const std::int64_t begin = rows.offsets[number];
         const std::int64_t n = rows.offsets[number + 1] - begin;
         std::copy_n(rows.values + begin, n, packed + offsets[r]);
@@ -154,7 +160,8 @@ BatchRows StreamedFeed::next(std::int64_t count) {
     float* const packed = pinned_rows_.take(size);
     std::int64_t* const numbers = pinned_numbers_.take(count);
     for (std::int64_t r = 0; r < count; ++r) {
-        const std::int64_t number = numbers[r] = left_[static_cast<std::size_t>(r)];
+        const std::int64_t number = left_[static_cast<std::size_t>(r)];
+        numbers[r] = source_.key(number);
         pack_row(source_.inputs.row(number), source_.inputs.cols, stride, packed + r * stride);
         if (source_.targets) {
             pack_row(source_.targets->row(number), source_.inputs.cols, stride, packed + inputs + r * stride);

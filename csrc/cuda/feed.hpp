@@ -56,20 +56,21 @@ struct NumberBuffers {
 // From rows on the device: only row numbers are copied, many pieces' at a time.
 class HeldFeed final : public Feed {
 public:
-    // piece: the most rows that next is asked for. The buffers' last user must be done.
-    HeldFeed(const HeldRows& held, std::int64_t first, std::span<const std::int64_t> numbers, std::int64_t piece,
-             NumberBuffers& buffers, cudaStream_t stream);
+    // keys: as RowSource has them. piece: the most rows that next is asked for. The buffers' last user must be done.
+    HeldFeed(const HeldRows& held, std::int64_t first, std::span<const std::int64_t> numbers, const std::int64_t* keys,
+             std::int64_t piece, NumberBuffers& buffers, cudaStream_t stream);
     BatchRows next(std::int64_t count) override;
 
 private:
     const HeldRows& held_;
     std::int64_t first_;
     std::span<const std::int64_t> numbers_;
+    const std::int64_t* keys_;
     std::int64_t most_;
     NumberBuffers& buffers_;
     cudaStream_t stream_;
     std::int64_t at_ = 0;               // of numbers_: where the next piece begins
-    std::int64_t begin_ = 0, end_ = 0;  // of numbers_: what is on the device
+    std::int64_t begin_ = 0, end_ = 0;  // of numbers_: what is on the device, their keys after them
 };
 
 // From the host: a piece is copied while the one before it is computed on. Of sparse rows what is stored is copied, and

@@ -137,6 +137,7 @@ const char* not_asked_of_one_block(const Network& network, const RangeFacts& fac
     if (facts.rows == 0) return "there are no rows";
     if (network.arithmetic() != Arithmetic::simt) return "one block multiplies in float32 alone";
     if (facts.masked) return "values are missing";
+    if (facts.keyed) return "noise is keyed by other numbers than the rows'";
     if (network.code() != nullptr) return "something is done to the code between encoder and decoder";
     if (network.tied_size() > 0) return "tied weights want the whole gradient first";
     if (facts.clipped) return "clip_norm wants the whole gradient first";

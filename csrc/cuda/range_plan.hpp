@@ -24,6 +24,7 @@ struct RangeFacts {
     bool masked = false;
     bool weights = false;
     bool noise = false;
+    bool keyed = false;  // the noise knows rows by other numbers than their own
     bool clipped = false;
     bool reduced = false;
     bool held = true;  // are the rows on the device?

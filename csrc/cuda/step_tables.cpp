@@ -40,8 +40,8 @@ StepTables::StepTables(const RowSource& source, const StepRange& range, const Up
       progress_(progress),
       stream_(stream),
       weights_(static_cast<std::size_t>(steps)) {
-    const std::int64_t rows = std::min(steps * range.batch_size, static_cast<std::int64_t>(range.rows.size()));
-    buffers_.device.grow(steps * kWords + (with_numbers ? rows : 0));
+    const std::int64_t numbers = with_numbers ? window_rows() * (source.keys != nullptr ? 2 : 1) : 0;
+    buffers_.device.grow(steps * kWords + numbers);
 }
 
 StepTable StepTables::table() const {
@@ -53,20 +53,28 @@ const std::int64_t* StepTables::numbers() const {
     return with_numbers_ ? buffers_.device.data() + steps_ * kWords : nullptr;
 }
 
+const std::int64_t* StepTables::keys() const {
+    return with_numbers_ && source_.keys != nullptr ? numbers() + window_rows() : numbers();
+}
+
 void StepTables::reach(std::int64_t step) {
     if (step % steps_ != 0) return;
     const std::int64_t end = std::min(step + steps_, range_.steps());
     const auto n_rows = static_cast<std::int64_t>(range_.rows.size());
     const std::int64_t begin_row = step * range_.batch_size;
     const std::int64_t rows = with_numbers_ ? std::min(end * range_.batch_size, n_rows) - begin_row : 0;
-    std::int64_t* const to = buffers_.pinned.take(steps_ * kWords + rows);
+    const std::int64_t keys = source_.keys != nullptr && rows > 0 ? window_rows() : 0;  // where they begin
+    std::int64_t* const to = buffers_.pinned.take(steps_ * kWords + rows + keys);
     auto* const constants = reinterpret_cast<StepConstants*>(to);
     for (std::int64_t s = step; s < end; ++s) {
         const double weight = weights_[static_cast<std::size_t>(s - step)] = batch_weight(source_, range_, s);
         constants[s - step] = step_constants(rule_, range_, s, weight);
     }
-    std::copy_n(range_.rows.data() + begin_row, rows, to + steps_ * kWords);
-    buffers_.pinned.copy(buffers_.device.data(), rows > 0 ? steps_ * kWords + rows : (end - step) * kWords, stream_);
+    const std::int64_t* const numbers = range_.rows.data() + begin_row;
+    std::copy_n(numbers, rows, to + steps_ * kWords);
+    for (std::int64_t r = 0; keys > 0 && r < rows; ++r) to[steps_ * kWords + keys + r] = source_.key(numbers[r]);
+    buffers_.pinned.copy(buffers_.device.data(), rows > 0 ? steps_ * kWords + keys + rows : (end - step) * kWords,
+                         stream_);
 }
 
 void StepTables::set_weight(std::int64_t step, double weight) {

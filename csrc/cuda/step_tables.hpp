@@ -3,6 +3,7 @@
 // copy waits for the kernels that read what it overwrites.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -25,6 +26,8 @@ public:
     StepTable table() const;
     // Of the window's steps, batch_size each; null without.
     const std::int64_t* numbers() const;
+    // What noise knows those rows by.
+    const std::int64_t* keys() const;
 
     std::int64_t window_end(std::int64_t step) const { return (step / steps_ + 1) * steps_; }
     // To be called before each step is queued: brings the window that begins with it.
@@ -36,6 +39,10 @@ public:
 
 private:
     StepConstants constants(std::int64_t step, double weight) const;
+    // Rows of a whole window, whose keys begin there, where they are others than the rows' numbers.
+    std::int64_t window_rows() const {
+        return std::min(steps_ * range_.batch_size, static_cast<std::int64_t>(range_.rows.size()));
+    }
 
     const RowSource& source_;
     const StepRange& range_;

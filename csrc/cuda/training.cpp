@@ -31,10 +31,11 @@ StepLoop::StepLoop(const Network& network, const Limits& limits, const Plan& pla
     if (held == nullptr) {
         feed_ = std::make_unique<StreamedFeed>(source, range.rows, piece, stream);
     } else if (tables_.numbers() == nullptr) {
-        feed_ = std::make_unique<HeldFeed>(*held, first, range.rows, piece, buffers.numbers, stream);
+        feed_ = std::make_unique<HeldFeed>(*held, first, range.rows, source.keys, piece, buffers.numbers, stream);
     } else {
         rows_ = held->rows(first);
-        rows_.positions = rows_.numbers = tables_.numbers();
+        rows_.positions = tables_.numbers();
+        rows_.numbers = tables_.keys();
         rows_.table = tables_.table();
         rows_.step_rows = range.batch_size;
     }

@@ -129,6 +129,8 @@ struct CsrView {
 // rows resident_row and on of: the device then reads its own copy. Inputs and targets may be in the device's memory,
 // where they are read in place; the weights are the host's.
 //
+// `keys`, when given, has the number that noise and draws know each row by; it is the row's own otherwise.
+//
 // `masked`, where targets are given: a NaN among them was not observed. It has no loss and no gradient, and e_i is the
 // mean over the other features of its row. A row without any has e_i = 0, and its weight must be 0. Inputs are finite
 // all the same: who makes the source puts something for what is missing.
@@ -142,15 +144,17 @@ struct RowSource {
     std::shared_ptr<const void> resident = nullptr;
     std::int64_t resident_row = 0;
     bool masked = false;
+    const std::int64_t* keys = nullptr;
 
     std::int64_t rows() const { return inputs.rows; }
+    std::int64_t key(std::int64_t row) const { return keys ? keys[row] : row; }
     float weight(std::int64_t row) const { return weights ? weights[row] : 1.0F; }
 };
 
 // ---- a range of steps ---------------------------------------------------------------------------------------------
 
-// Corruption of the input while training; keyed by (seed, epoch, row number, feature), see math/philox.hpp. Seed and
-// epoch key what an op draws, too, whatever the amount.
+// Corruption of the input while training; keyed by (seed, epoch, RowSource::key, feature), see math/philox.hpp. Seed
+// and epoch key what an op draws, too, whatever the amount.
 struct Noise {
     NoiseKind kind = NoiseKind::gaussian;
     float amount = 0.0F;  // standard deviation, or the fraction set to 0; 0 means none
@@ -247,6 +251,9 @@ public:
     // Flat buffers in and out. write: m or v empty means zero.
     virtual void write(const Tensors& tensors) = 0;
     virtual void read(Tensors& tensors) const = 0;
+    // The parameters alone; the moments stay.
+    virtual void write_parameters(const std::vector<float>& params) = 0;
+    virtual void read_parameters(std::vector<float>& params) const = 0;
 
     // Keeps params, m and v on the device; rollback returns to what was kept last.
     virtual void keep() = 0;

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus import _budget, _checkpoints, _coercion, _core, _device_arrays, _sparse
+from isthmus import _budget, _checkpoints, _coercion, _core, _device_arrays, _sparse, _streams
 from isthmus._device import draw_seed, place, stored_random_state
 from isthmus._exports import Exports
 from isthmus._scikit_learn import check_names, check_width
@@ -256,12 +256,19 @@ class Autoencoder(Views, Exports):
             multiples of 4; others are converted there for the time of the call. The model must be on the same GPU;
             ``device="auto"`` takes the one that X is on. With a ``scaling``, and for an `AnomalyDetector`, rows on a
             GPU are copied to the host for the call.
+
+            Or rows in batches: an iterable that is no array, such as a PyTorch DataLoader, or a function that makes a
+            fresh iterator; each batch rows as above, or ``(X,)``, ``(X, y)`` or ``(X, y, sample_weight)``. They are
+            read once before training and once an epoch, in their own order, with the bits that all of them as one
+            array have with ``shuffle=False``. What they raise comes out, at the last completed step. Not with
+            ``validation_fraction``, and not for an `AnomalyDetector`.
         y : ignored
             For scikit-learn.
         sample_weight : array-like of shape (n,), optional
             Weight of each row's error; not negative, not all 0.
         validation_data : array-like or pair, optional
-            Rows to validate on, or, as in Keras, a pair of rows and what their reconstruction is compared with.
+            Rows to validate on, which may come in batches, too, or, as in Keras, a pair of rows and what their
+            reconstruction is compared with.
         callbacks : iterable
             Callables, or objects with a method ``on_epoch_end``, called with this model and a dict of ``epoch``,
             ``n_epochs``, ``loss``, ``val_loss``, ``learning_rate``, ``seconds`` and, where something is added to the
@@ -285,13 +292,13 @@ class Autoencoder(Views, Exports):
         RuntimeError
             For a device or precision that is not here, and inside a callback of the same model.
         """
-        with alone(self):
+        with alone(self), _streams.opened() as take:
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(checkpoint, checkpoint_every)
             functions = as_callbacks(callbacks)
-            names = _coercion.feature_names(X) or []
             missing = parameters["missing"] == "mask"
-            array = _coercion.matrix(X, missing=missing)
+            array = take(X, missing=missing)
+            names = _streams.feature_names(array, X) or []
             before = self._model if parameters["warm_start"] else None
             if before is not None:
                 check_width(type(self).__name__, "X", array.shape[1], before.n_features)
@@ -299,9 +306,9 @@ class Autoencoder(Views, Exports):
                 core = self._fresh(parameters, array.shape[1], where, names, array)
             else:
                 core = continued(before, parameters, where, names)
-            rows = _coercion.readable(_device_arrays.brought(array, core, "X"), missing=missing)
-            weights = _coercion.row_weights(sample_weight, len(rows))
-            validation, targets = self._validation(validation_data, core)
+            rows = _streams.readable(array, core, "X", missing)
+            weights = _streams.row_weights(sample_weight, rows)
+            validation, targets = self._validation(validation_data, core, take)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), None)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
@@ -344,15 +351,16 @@ class Autoencoder(Views, Exports):
 
         Other errors, and interruption, as in `fit`.
         """
-        with alone(self):
+        with alone(self), _streams.opened() as take:
             parameters, where = self._checked_parameters()
             kept = _checkpoints.checked(folder, checkpoint_every)
             functions = as_callbacks(callbacks)
             core = self._fitted().moved(*where) if folder is None else _checkpoints.newest(folder, where)
             kept = kept.where_a_folder_is()
-            rows = _coercion.readable(self._rows(X, core), missing=core.masks_missing)
-            weights = _coercion.row_weights(sample_weight, len(rows))
-            validation, targets = self._validation(validation_data, core)
+            array = self._rows(X, core, take=take)
+            rows = _streams.readable(array, core, "X", core.masks_missing)
+            weights = _streams.row_weights(sample_weight, rows)
+            validation, targets = self._validation(validation_data, core, take)
             how = (kept.folder, kept.every, _checkpoints.warn, *self._limits(), parameters)
             with watched(self, core, functions, parameters["verbose"]) as on_epoch_end:
                 train(self, core, lambda: core.fit(rows, weights, validation, targets, on_epoch_end, *how))
@@ -391,7 +399,9 @@ class Autoencoder(Views, Exports):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
     ) -> Any:
-        """`fit`, then the codes of X, of shape (n, code)."""
+        """`fit`, then the codes of X, of shape (n, code), which is a TypeError for X in batches."""
+        if _streams.is_stream(X):
+            raise TypeError("fit_transform gives the codes of all rows at once: call fit(X), and encode batch by batch")
         self.fit(
             X,
             y,
@@ -572,15 +582,21 @@ class Autoencoder(Views, Exports):
         core.feature_names = names
         return core
 
-    def _rows(self, X: object, core: _core.Model, missing: bool | None = None) -> Any:
+    def _rows(
+        self,
+        X: object,
+        core: _core.Model,
+        missing: bool | None = None,
+        take: Callable[..., Any] = _coercion.matrix,
+    ) -> Any:
         """X as a 2-D array with the columns that the model was fitted on; `missing` says otherwise than the model."""
         owner = type(self).__name__
-        array = _coercion.matrix(X, missing=core.masks_missing if missing is None else missing)
-        check_names(owner, X, core.feature_names)
+        array = take(X, missing=core.masks_missing if missing is None else missing)
+        check_names(owner, _streams.feature_names(array, X), core.feature_names)
         check_width(owner, "X", array.shape[1], core.n_features)
         return _device_arrays.brought(array, core, "X")
 
-    def _validation(self, data: Any, core: _core.Model) -> tuple[Any, Any]:
+    def _validation(self, data: Any, core: _core.Model, take: Callable[..., Any]) -> tuple[Any, Any]:
         """Rows to validate on and, where the caller gave them, other targets."""
         if data is None:
             return None, None
@@ -593,11 +609,9 @@ class Autoencoder(Views, Exports):
             named.append((targets, "validation_data[1]"))
         rows = []
         for X, name in named:
-            array = _coercion.matrix(X, name, core.masks_missing)
+            array = (_coercion.matrix if is_pair else take)(X, name, core.masks_missing)
             check_width(type(self).__name__, name, array.shape[1], core.n_features)
-            rows.append(
-                _coercion.readable(_device_arrays.brought(array, core, name), name, missing=core.masks_missing)
-            )
+            rows.append(_streams.readable(array, core, name, core.masks_missing))
         return rows[0], rows[1] if len(rows) == 2 else None
 
     @staticmethod

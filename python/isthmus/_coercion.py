@@ -33,9 +33,9 @@ _BLOCK = 1 << 20
 # ---- anything to an array ---------------------------------------------------------------------------------------
 
 
-def matrix(X: object, name: str = "X", missing: bool = False) -> Any:
-    """A 2-D array of numbers with at least one row and one column, in the dtype and layout that it came in: NumPy's, or
-    a `DeviceArray` for one on a GPU, a `CsrArray` for a sparse one.
+def matrix(X: object, name: str = "X", missing: bool = False, may_be_empty: bool = False) -> Any:
+    """A 2-D array of numbers with at least one column and, unless it may be empty, one row, in the dtype and layout it
+    came in: NumPy's, or a `DeviceArray` for one on a GPU, a `CsrArray` for a sparse one.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def matrix(X: object, name: str = "X", missing: bool = False) -> Any:
     if array.ndim != 2:
         raise ValueError(f"{name} must be a 2-D array (rows, features); got {array.ndim}-D of shape {array.shape}")
     for axis, what in enumerate(("sample", "feature")):
-        if array.shape[axis] == 0:
+        if array.shape[axis] == 0 and not (may_be_empty and axis == 0):
             raise ValueError(f"{name} has 0 {what}(s) (shape={array.shape}) while a minimum of 1 is required.")
     return array
 
@@ -80,7 +80,8 @@ def _array(X: object, name: str, wanted: str, missing: bool = False) -> NDArray[
     except ValueError as error:
         raise ValueError(f"{name} must be {wanted}: {error}") from error
     if array.ndim == 0:
-        raise ValueError(f"{name} must be {wanted}; got a single {type(X).__name__}")
+        batches = "" if isinstance(X, Number) else "; fit and validation_data alone take rows in batches"
+        raise ValueError(f"{name} must be {wanted}; got a single {type(X).__name__}{batches}")
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
     if array.dtype.kind in "UST":
@@ -172,18 +173,20 @@ def float32(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     return array if passes(array) else _converted(array, name, partial(_element, name), finite=False)
 
 
-def row_weights(sample_weight: object, n_rows: int) -> NDArray[np.float32] | None:
+def row_weights(
+    sample_weight: object, n_rows: int, name: str = "sample_weight", rows: str = "X"
+) -> NDArray[np.float32] | None:
     """One contiguous float32 a row, or None; the core checks that they are not negative."""
     if sample_weight is None:
         return None
-    there = _device_arrays.take(sample_weight, "sample_weight")  # the trainer reads weights on the host
+    there = _device_arrays.take(sample_weight, name)  # the trainer reads weights on the host
     array: Any = there
     if there is None:
-        array = _array(sample_weight, "sample_weight", "a 1-D array with one number a row")
+        array = _array(sample_weight, name, "a 1-D array with one number a row")
     if array.shape != (n_rows,):
-        raise ValueError(f"sample_weight must have shape ({n_rows},), one number a row of X; got {array.shape}")
+        raise ValueError(f"{name} must have shape ({n_rows},), one number a row of {rows}; got {array.shape}")
     array = _device_arrays.on_host(array)
-    column = _converted(array.reshape(-1, 1), "sample_weight", partial(_item, "sample_weight"))
+    column = _converted(array.reshape(-1, 1), name, partial(_item, name))
     return np.ascontiguousarray(column[:, 0])
 
 

@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['CsrArray', 'DeviceArray', 'Model', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
+__all__: list[str] = ['CsrArray', 'DeviceArray', 'Model', 'RowStream', 'activation_backward', 'activation_forward', 'activations', 'adam_step', 'bfloat16_families', 'bfloat16_family', 'check_parameters', 'compiler', 'cuda', 'default_threads', 'dense_backward_input', 'dense_backward_weight', 'dense_forward', 'device_array', 'device_name', 'find_non_finite', 'format_version', 'instruction_set', 'instruction_sets', 'loss', 'losses', 'noise_kinds', 'numerics_version', 'optimizers', 'place', 'reads', 'schedules', 'use_bfloat16_family', 'use_instruction_set']
 class CsrArray:
     """
     Sparse rows in CSR, checked, where they are.
@@ -79,6 +79,12 @@ class DeviceArray:
     @property
     def shape(self) -> tuple[int, ...]:
         ...
+class RowStream:
+    """
+    Rows that rewind() and next_piece() of an object give, (rows, weights) at a time, None at the end.
+    """
+    def __init__(self, source: typing.Any, n_columns: int) -> None:
+        ...
 class Model:
     """
     A network with its weights and training state, on a device.
@@ -122,7 +128,7 @@ class Model:
         """
     def evaluate(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None) -> float:
         ...
-    def fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | CsrArray | None, validation_targets: numpy.ndarray | DeviceArray | CsrArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
+    def fit(self, inputs: numpy.ndarray | DeviceArray | CsrArray | RowStream, weights: numpy.typing.NDArray[numpy.float32] | None, validation: numpy.ndarray | DeviceArray | CsrArray | RowStream | None, validation_targets: numpy.ndarray | DeviceArray | CsrArray | None, on_epoch_end: collections.abc.Callable[[dict[str, typing.Any]], bool] | None, checkpoint: bytes | None, checkpoint_every: int, on_checkpoint_failure: collections.abc.Callable[[str], None], max_seconds: typing.SupportsFloat | typing.SupportsIndex | None, max_memory: int, resumed_with: dict[str, typing.Any] | None) -> None:
         """
         resumed_with: the parameters of the fit that was interrupted, to go on with it; None: a fit begins.
         """

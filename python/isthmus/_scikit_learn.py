@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus._coercion import feature_names
 from isthmus._device_arrays import in_kind, on_host
 from isthmus._fitted import Fitted
 
@@ -33,9 +32,8 @@ def check_width(owner: str, name: str, width: int, expected: int) -> None:
         raise ValueError(f"{name} has {width} features, but {owner} is expecting {expected} features as input")
 
 
-def check_names(owner: str, X: object, fitted: Sequence[str]) -> None:
+def check_names(owner: str, given: list[str] | None, fitted: Sequence[str]) -> None:
     """Column names must be those of the training data; a warning when only one of the two has names."""
-    given = feature_names(X)
     if given is None and fitted:
         _warn(f"X does not have valid feature names, but {owner} was fitted with feature names")
     elif given is not None and not fitted:

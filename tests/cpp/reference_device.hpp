@@ -52,6 +52,8 @@ public:
         }
     }
     void read(isthmus::Tensors& tensors) const override { tensors = state_; }
+    void write_parameters(const std::vector<float>& params) override { state_.params = params; }
+    void read_parameters(std::vector<float>& params) const override { params = state_.params; }
     void keep() override { kept_ = state_; }
     void rollback() override { state_ = kept_; }
 
@@ -138,8 +140,8 @@ private:
         Totals totals;
         for (const std::int64_t row : rows) {
             std::vector<float> input(source.inputs.row(row), source.inputs.row(row) + source.inputs.cols);
-            if (noise.amount > 0.0F) corrupt(noise, row, input);
-            const Pass pass = network_.forward(params, widen(input), draw(program_, noise, row));
+            if (noise.amount > 0.0F) corrupt(noise, source.key(row), input);
+            const Pass pass = network_.forward(params, widen(input), draw(program_, noise, source.key(row)));
             const Doubles target = target_of(source, row);
             const double weight = source.weight(row);
             totals.penalty_sum += weight * network_.penalty(pass);

@@ -137,10 +137,24 @@ TEST(a_feed_copies_what_there_is_room_for) {
     CHECK(copy_bytes(samples, {Loss::bce, nullptr, true}) == 160'000.0);
     const std::vector<float> floats(2000 * 10);
     CHECK(copy_bytes({MatrixView{floats.data(), 2000, 10, 10}, std::nullopt, nullptr}, passage) == 0.0);
-    CHECK(least_copy_bytes(samples, passage, RowFeed::Copy::by_size) == 80'000.0);
+    CHECK(least_copy_bytes(samples, passage) == 80'000.0);
     const Table large(values.data(), Number::f64, 100'000'000, 10, 80, 8);
-    CHECK(least_copy_bytes({large, std::nullopt, nullptr}, passage, RowFeed::Copy::by_size) == 16.0 * (1 << 20));
-    CHECK(least_copy_bytes({large, std::nullopt, nullptr}, passage, RowFeed::Copy::whole) == 4e9);
+    CHECK(least_copy_bytes({large, std::nullopt, nullptr}, passage) == 16.0 * (1 << 20));
+    const std::vector<double> means;
+    Passage masked = passage;
+    masked.means = &means;  // targets are a copy of their own
+    CHECK(least_copy_bytes({large, std::nullopt, nullptr}, masked) == 32.0 * (1 << 20));
+
+    // Of a stream: rows, what is put into them, and a weight and three numbers for each.
+    const double part = 4.0 * ((1 << 18) / 10 * 10);
+    const auto stretch = static_cast<double>((1 << 22) / (10 * 256) * 256);
+    const double bytes = stream_bytes_of_steps({large, std::nullopt, nullptr}, {}, 256);
+    CHECK(bytes == stretch * (40.0 + 28.0) + part);
+    CHECK(stream_bytes_of_steps({large, std::nullopt, nullptr}, {}, 1 << 20) > 68.0 * (1 << 20));
+    CHECK(stream_bytes_of_steps({large, std::nullopt, nullptr}, masked, 256) > bytes + stretch * 40.0);
+    FitSize streamed = size_of(0);
+    streamed.streamed = true;
+    CHECK(need_of(wide(), streamed).rows == 0.0 && need_of(wide(), streamed).batch > 0.0);
 
     CHECK(RowFeed(samples, passage, kRowNames, RowFeed::Copy::by_size, 80'000.0).copied_bytes() == 80'000.0);
     // In stretches it is only checked at first, and all of these rows fit one.

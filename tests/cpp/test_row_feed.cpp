@@ -219,6 +219,7 @@ TEST(stretches_train_with_the_same_bits) {
     configuration.encoder_layers = {{4}};
     configuration.batch_size = 512;
     configuration.epochs = 2;
+    configuration.input_noise = 0.1;
     std::vector<TrainingState> states;
     for (const RowFeed::Copy copy : {RowFeed::Copy::whole, RowFeed::Copy::stretches}) {
         Trained trained(cpu::device(), configuration, kWide);
