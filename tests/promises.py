@@ -52,6 +52,10 @@ class Run:
     seconds: int  # of each fuzz target
     counts: Path
 
+    def length(self) -> dict[str, str]:
+        """What tells a test that it has time."""
+        return {"ISTHMUS_TEST_LONG": "1"} if self.long else {}
+
     def call(self, command: list[str], **environment: str) -> str:
         """Output; raises when the command fails."""
         print("+", " ".join(command), flush=True)
@@ -72,7 +76,8 @@ class Run:
 
     def cpp(self, folder: Path, names: list[str], **environment: str) -> None:
         for name in names:
-            output = self.call([str(folder / "tests" / "cpp" / f"test_{name}")], **environment)
+            (program,) = folder.glob(f"tests/c*/test_{name}")
+            output = self.call([str(program)], **environment)
             self.count("C++ tests", int(re.findall(r"(\d+) passed, 0 failed", output)[-1]))
 
     def replay(self, folder: Path) -> None:
@@ -110,20 +115,19 @@ def saving(run: Run) -> None:
 
 
 def loading(run: Run) -> None:
-    run.cpp(run.build, FILE_TESTS)
+    run.cpp(run.build, FILE_TESTS, **run.length())
     run.replay(run.build)
     run.pytest("tests/python/test_attacks.py", "tests/python/test_model_file.py")
 
 
 def memory(run: Run) -> None:
-    run.cpp(run.build, ["allocation_failures", "model_file_memory"])
+    run.cpp(run.build, ["allocation_failures", "c_memory", "model_file_memory"])
 
 
 def processes(run: Run) -> None:
-    run.cpp(run.build, ["cgroup", "team"])
-    long = {"ISTHMUS_TEST_LONG": "1"} if run.long else {}
+    run.cpp(run.build, ["cgroup", "few_threads", "floating_point", "team"])
     run.pytest("tests/python/test_process.py", "tests/python/test_processes.py", "tests/python/test_large_indices.py",
-               "tests/python/test_estimator.py", **long)
+               "tests/python/test_estimator.py", **run.length())
 
 
 def bits(run: Run) -> None:
@@ -148,7 +152,7 @@ def address(run: Run) -> None:
     """AddressSanitizer with UndefinedBehaviorSanitizer: the C++ tests; in the long form all of them, and pytest."""
     options = ["-DISTHMUS_SANITIZE=address,undefined"] + ([] if run.long else ["-DISTHMUS_BASELINE_ONLY=ON"])
     strict = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1", "UBSAN_OPTIONS": "halt_on_error=1"}
-    # Every value of every byte of a header takes minutes under the sanitizer: in the long form.
+    # Changing every byte of a header takes a minute under the sanitizer: in the long form.
     short = [name for name in FILE_TESTS if name != "forged_model_file"] + ["team"]
     targets = ["all"] if run.long else [f"test_{name}" for name in short] + ["replay_json", "replay_model_file"]
     folder = run.cmake("asan", targets, *options)

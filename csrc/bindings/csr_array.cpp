@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/topics.hpp"
 
 namespace isthmus::bindings {
@@ -38,7 +39,7 @@ CsrArrayPointer create(py::array offsets, py::array columns, py::array values, s
     array->rows.csr = CsrIndex{offsets.data(), columns.data(), index == Number::i64, values.dtype().kind() == 'b',
                                std::min<std::int64_t>(columns.size(), values.size())};
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         check_csr(array->rows, {offsets.size(), columns.size(), values.size()}, name);
     }
     array->offsets = std::move(offsets);
@@ -62,7 +63,7 @@ py::array_t<double> to_dense(const CsrArray& array, const std::vector<std::int64
     }
     py::array_t<double> dense({static_cast<std::int64_t>(numbers.size()), array.rows.cols});
     double* to = dense.mutable_data();
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     for (const std::int64_t row : numbers) {
         read_row(array.rows, row, to);
         to += array.rows.cols;

@@ -14,6 +14,7 @@
 
 #include "bindings/device_import.hpp"
 #include "bindings/dlpack.hpp"
+#include "bindings/in_core.hpp"
 #include "bindings/json.hpp"
 #include "bindings/topics.hpp"
 #include "serving/devices.hpp"
@@ -60,7 +61,7 @@ Converted readable(const DeviceArrayPointer& array) {
     copy->shape[1] = from.cols;
     std::optional<Position> bad;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         bad = array->memory().convert(from, matrix(*copy));
     }
     if (!bad) return {copy, std::nullopt};
@@ -73,7 +74,7 @@ double item(const DeviceArray& array, std::int64_t row, std::int64_t col) {
     const std::int64_t offset = row * one.row_stride + col * one.col_stride;
     one.data = static_cast<const char*>(one.data) + offset * element_bytes(one.type);
     one.rows = one.cols = 1;
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     if (one.type == ElementType::float64) {
         double value = 0.0;
         array.memory().copy(&value, one.data, sizeof value);
@@ -95,14 +96,14 @@ Elements rows_of(const DeviceArray& array) {
 // The same numbers as float64.
 DeviceArrayPointer widened(const DeviceArray& array) {
     DeviceArrayPointer wide = new_device_array(array.device, ElementType::float64, array.shape);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     array.memory().widen(rows_of(array), static_cast<double*>(wide->data));
     return wide;
 }
 
 DeviceArrayPointer narrowed(const DeviceArray& array) {
     DeviceArrayPointer narrow = new_device_array(array.device, ElementType::float32, array.shape);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     const Elements from = rows_of(array);
     array.memory().convert(from, {static_cast<float*>(narrow->data), from.rows, from.cols, from.cols, Memory::device});
     return narrow;
@@ -116,7 +117,7 @@ py::array to_host(const DeviceArray& array) {
     py::array result(py::dtype(element_name(gathered->type)),
                      std::vector<py::ssize_t>(array.shape.begin(), array.shape.end()));
     void* const to = result.mutable_data();
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     array.memory().copy(to, gathered->data, size_of(array.shape) * element_bytes(gathered->type));
     return result;
 }
@@ -131,7 +132,7 @@ DeviceArrayPointer place(const py::array& values, const std::string& device_name
     if (device.memory() == nullptr) throw Error(ErrorKind::value, device_name + " has no memory of its own");
     const void* const from = values.data();
     DeviceArrayPointer there = new_device_array(device, *type, Shape(values.shape(), values.shape() + values.ndim()));
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     there->memory().copy(there->data, from, size_of(there->shape) * element_bytes(*type));
     return there;
 }
@@ -211,7 +212,7 @@ Parameters cuda_array_interface(const DeviceArray& array) {
 DeviceArrayPointer negated(const DeviceArray& array) {
     if (array.type != ElementType::float64) throw Error(ErrorKind::type, "only errors are negated");
     DeviceArrayPointer result = new_device_array(array.device, array.type, array.shape);
-    const py::gil_scoped_release nogil;
+    const InCore in_core;
     array.memory().negate(static_cast<const double*>(array.data), static_cast<double*>(result->data),
                           size_of(array.shape));
     return result;
@@ -243,7 +244,7 @@ DeviceArrayPointer new_device_array(const Device& device, ElementType type, std:
     const std::int64_t bytes = size_of(shape) * element_bytes(type);
     std::shared_ptr<void> owner;
     {
-        const py::gil_scoped_release nogil;
+        const InCore in_core;
         owner = device.memory()->allocate(bytes);
     }
     Shape strides = row_major(shape);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "c/arguments.hpp"
 
+#include <cstdlib>
+#include <new>
+
 namespace isthmus::c {
 namespace {
 
@@ -58,10 +61,14 @@ Table table(const float* values, std::int64_t rows, std::int64_t cols, const cha
     return MatrixView{values, rows, cols, cols};
 }
 
+std::size_t number_of(std::int64_t rows, std::int64_t cols, const char* name) {
+    return static_cast<std::size_t>(product(rows, cols, name));
+}
+
 void check_output(const void* out, std::size_t count, std::int64_t rows, std::int64_t cols, const char* name) {
-    const std::int64_t needed = product(rows, cols, name);
+    const std::size_t needed = number_of(rows, cols, name);
     if (needed != 0) check_given(out, name);
-    if (count == static_cast<std::size_t>(needed)) return;
+    if (count == needed) return;
     refuse(std::string(name) + " has room for " + std::to_string(count) + " numbers; " + std::to_string(needed) +
            " are needed");
 }
@@ -76,11 +83,23 @@ std::span<double> output(double* out, std::size_t count, std::int64_t rows, cons
     return {out, count};
 }
 
+void check_capacity(std::size_t capacity, std::size_t needed, const char* name) {
+    if (capacity >= needed) return;
+    refuse(std::string(name) + " has room for " + std::to_string(capacity) + " numbers; " + std::to_string(needed) +
+           " are needed");
+}
+
 const float* weights(const float* given, std::size_t count, std::int64_t rows) {
     if (given != nullptr && count != static_cast<std::size_t>(rows)) {
         refuse("sample_weight has " + std::to_string(count) + " values; X has " + std::to_string(rows) + " rows");
     }
     return given;
+}
+
+void* allocated(std::size_t bytes) {
+    void* const memory = std::malloc(bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
 }
 
 }  // namespace isthmus::c

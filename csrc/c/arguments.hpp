@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What comes in through the C interface, checked: pointers, sizes, structs of another version.
+// What comes in through the C interface, checked: pointers, sizes, structs of another version; and where what goes out
+// is put.
 #pragma once
 
 #include <algorithm>
@@ -46,12 +47,20 @@ Table table(const isthmus_rows* rows, const char* name);
 // Contiguous float32.
 Table table(const float* values, std::int64_t rows, std::int64_t cols, const char* name);
 
+// rows x cols, which are at least 0; throws Error(value) for what 63 bits cannot count.
+std::size_t number_of(std::int64_t rows, std::int64_t cols, const char* name);
 // Throws Error(value) unless there is room for exactly rows x cols numbers.
 void check_output(const void* out, std::size_t count, std::int64_t rows, std::int64_t cols, const char* name);
 MutableMatrixView output(float* out, std::size_t count, std::int64_t rows, std::int64_t cols, const char* name);
 std::span<double> output(double* out, std::size_t count, std::int64_t rows, const char* name);
 
+// Throws Error(value) unless there is room for as many, where there may be more.
+void check_capacity(std::size_t capacity, std::size_t needed, const char* name);
+
 // One weight a row, or null.
 const float* weights(const float* given, std::size_t count, std::int64_t rows);
+
+// Memory that its caller gives back by isthmus_free; throws std::bad_alloc.
+void* allocated(std::size_t bytes);
 
 }  // namespace isthmus::c

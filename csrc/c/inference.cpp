@@ -8,14 +8,17 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "c/handles.hpp"
+#include "core/imputation.hpp"
 #include "core/reserve.hpp"
 #include "core/scaling.hpp"
 
 using isthmus::Autoencoder;
 using isthmus::Error;
 using isthmus::ErrorKind;
+using isthmus::MatrixView;
 using isthmus::MutableMatrixView;
 using isthmus::Reserve;
 using isthmus::SharedModel;
@@ -111,6 +114,35 @@ isthmus_status isthmus_decode(const isthmus_model* model, const isthmus_rows* co
 
 isthmus_status isthmus_reconstruct(const isthmus_model* model, const isthmus_rows* x, float* y, size_t count) {
     return run(model, x, &Autoencoder::reconstruct, &Autoencoder::n_features, y, count);
+}
+
+isthmus_status isthmus_impute(const isthmus_model* model, const isthmus_rows* x, float* filled, size_t count) {
+    return reading(model, [&](const Autoencoder& core) {
+        const Table rows = table(x, "X");
+        impute(core, rows, output(filled, count, rows.rows, core.n_features(), "filled"));
+    });
+}
+
+isthmus_status isthmus_draw_codes(const isthmus_model* model, const isthmus_rows* x, uint64_t seed, int64_t first_row,
+                                  float* code, size_t count) {
+    return reading(model, [&](const Autoencoder& core) {
+        if (first_row < 0) {
+            throw Error(ErrorKind::value, "first_row must be at least 0; got " + std::to_string(first_row));
+        }
+        const Table rows = table(x, "X");
+        core.draw_codes(rows, seed, first_row, output(code, count, rows.rows, core.code_size(), "code"));
+    });
+}
+
+isthmus_status isthmus_sample(const isthmus_model* model, int64_t rows, uint64_t seed, float* x, size_t count) {
+    return reading(model, [&](const Autoencoder& core) {
+        if (rows < 1) throw Error(ErrorKind::value, "rows must be at least 1; got " + std::to_string(rows));
+        const MutableMatrixView drawn = output(x, count, rows, core.n_features(), "x");
+        const std::int64_t width = core.code_size();
+        std::vector<float> code(number_of(rows, width, "rows"));
+        core.draw_codes(seed, {code.data(), rows, width, width});
+        core.decode(MatrixView{code.data(), rows, width, width}, drawn);
+    });
 }
 
 isthmus_status isthmus_errors(const isthmus_model* model, const isthmus_rows* x, int32_t units, double* errors,

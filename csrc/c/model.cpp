@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models: made, described, stored.
-#include <cstdlib>
+#include <algorithm>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <random>
 #include <string>
 #include <string_view>
@@ -54,18 +53,13 @@ isthmus_model* made(const Placement& placement, Arguments&&... arguments) {
     return new isthmus_model{std::make_shared<SharedModel>(placement, options, std::forward<Arguments>(arguments)...)};
 }
 
-void* allocated(std::string_view bytes) {
-    void* const copy = std::malloc(bytes.size());
-    if (copy == nullptr) throw std::bad_alloc();
-    std::memcpy(copy, bytes.data(), bytes.size());
-    return copy;
+void* copied(std::string_view bytes) { return std::memcpy(allocated(bytes.size()), bytes.data(), bytes.size()); }
+
+char* copied_text(const std::string& text) {
+    return static_cast<char*>(copied({text.c_str(), text.size() + 1}));  // with its end
 }
 
-char* allocated_text(const std::string& text) {
-    return static_cast<char*>(allocated({text.c_str(), text.size() + 1}));  // with its end
-}
-
-char* parameters_text(const Configuration& configuration) { return allocated_text(to_json(configuration).dump()); }
+char* parameters_text(const Configuration& configuration) { return copied_text(to_json(configuration).dump()); }
 
 const std::vector<double>& series_of(const History& history, std::int32_t series) {
     switch (series) {
@@ -129,12 +123,12 @@ isthmus_status isthmus_get_info(const isthmus_model* model, isthmus_info* info) 
 }
 
 isthmus_status isthmus_get_device(const isthmus_model* model, char** name) {
-    return guarded([&] { required(name, "name") = allocated_text(required(model, "model").shared->device_name()); });
+    return guarded([&] { required(name, "name") = copied_text(required(model, "model").shared->device_name()); });
 }
 
 isthmus_status isthmus_find_device(const char* device, char** name) {
     return guarded([&] {
-        required(name, "name") = allocated_text(isthmus::device_named(device != nullptr ? device : "auto").name());
+        required(name, "name") = copied_text(isthmus::device_named(device != nullptr ? device : "auto").name());
     });
 }
 
@@ -144,11 +138,7 @@ isthmus_status isthmus_get_history(const isthmus_model* model, int32_t series, d
         const std::vector<double>& found = series_of(core.state().history, series);
         required(count, "count") = found.size();
         if (values == nullptr) return;
-        if (capacity < found.size()) {
-            throw isthmus::Error(isthmus::ErrorKind::value, "values has room for " + std::to_string(capacity) +
-                                                                " numbers; " + std::to_string(found.size()) +
-                                                                " are needed");
-        }
+        check_capacity(capacity, found.size(), "values");
         std::copy(found.begin(), found.end(), values);
     });
 }
@@ -183,7 +173,7 @@ isthmus_status isthmus_to_bytes(const isthmus_model* model, int training_state, 
         check_given(bytes, "bytes");
         check_given(size, "size");
         const std::string file = to_bytes(core.store(training_state != 0));
-        *bytes = allocated(file);
+        *bytes = copied(file);
         *size = file.size();
     });
 }

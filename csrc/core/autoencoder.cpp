@@ -70,6 +70,12 @@ void restart_moments(TrainingState& state) {
     state.step = 0;
 }
 
+// From here on the tensors are the model's.
+void hand_over(TrainingState& state, Model& model) {
+    model.write(state.tensors);
+    state.tensors = {};
+}
+
 // The moments of adam and adamw are one thing, the velocity of sgd another.
 bool same_moments(Optimizer a, Optimizer b) { return (a == Optimizer::sgd) == (b == Optimizer::sgd); }
 
@@ -146,7 +152,7 @@ Autoencoder::Autoencoder(Configuration configuration, std::int64_t n_features, s
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
     state_.seed = seed;
     state_.tensors.params = initial_weights(program_, seed);
-    model_->write(state_.tensors);
+    hand_over(state_, *model_);
 }
 
 Autoencoder::Autoencoder(StoredModel stored, const Device& device, const CompileOptions& options)
@@ -165,7 +171,7 @@ Autoencoder::Autoencoder(StoredModel stored, const Device& device, const Compile
     check_size(state_.tensors.v, program_.flat_size, true, "v");
     check_size(state_.best_params, program_.flat_size, true, "best_params");
     model_ = device.compile(program_, with_precision(options, configuration_.precision));
-    model_->write(state_.tensors);
+    hand_over(state_, *model_);
 }
 
 std::int64_t Autoencoder::code_size() const { return program_.width(program_.code_op + 1); }
@@ -191,8 +197,9 @@ void Autoencoder::configure(Configuration configuration) {
     check("precision", configuration.precision == configuration_.precision);
 
     if (!same_moments(configuration.optimizer, configuration_.optimizer)) {
+        model_->read_parameters(state_.tensors.params);
         restart_moments(state_);
-        model_->write(state_.tensors);
+        hand_over(state_, *model_);
     }
     configuration_ = std::move(configuration);
     if (configuration_.missing == Missing::error) means_.clear();
@@ -352,9 +359,9 @@ void Autoencoder::partial_fit(const Samples& training, const Hooks& hooks, std::
 }
 
 std::vector<float> Autoencoder::weights() const {
-    Tensors tensors;
-    model_->read(tensors);
-    return std::move(tensors.params);
+    std::vector<float> params;
+    model_->read_parameters(params);
+    return params;
 }
 
 void Autoencoder::set_weights(std::span<const float> flat) {
@@ -375,7 +382,7 @@ void Autoencoder::set_weights(std::span<const float> flat) {
     fresh.seed = state_.seed;
     fresh.epoch = state_.epoch;
     fresh.history = state_.history;
-    model_->write(fresh.tensors);
+    hand_over(fresh, *model_);
     state_ = std::move(fresh);
     calibration_ = {};  // it was that of other weights
 }
@@ -410,12 +417,12 @@ StoredModel Autoencoder::store(bool training_state) const {
     stored.means = means_;
     if (!training_) stored.calibration = calibration_;  // else it is that of the weights before
     stored.has_training_state = training_state;
-    model_->read(stored.state.tensors);
     if (training_state) {
+        model_->read(stored.state.tensors);
         static_cast<Progress&>(stored.state) = state_;
         stored.state.data = state_.data;
     } else {
-        restart_moments(stored.state);
+        model_->read_parameters(stored.state.tensors.params);
         stored.state.seed = state_.seed;
         stored.state.epoch = state_.epoch;
         stored.state.history = state_.history;

@@ -104,6 +104,10 @@ Reserve Autoencoder::reserve(std::int64_t max_rows, int n_threads) const {
         reserve.converted.inputs.reserve(values(n_features_));
         reserve.converted.targets.reserve(values(n_features_));
     }
+    if (configuration_.missing == Missing::mask) {
+        reserve.converted.fillings.reserve(static_cast<std::size_t>(n_features_));
+        reserve.converted.weights.reserve(static_cast<std::size_t>(std::min(max_rows, block_rows(n_features_))));
+    }
     return reserve;
 }
 

@@ -17,9 +17,9 @@ namespace {
 constexpr double kFloat = 4.0;
 constexpr double kNumber = 8.0;  // of a row, and a double
 
-// Flat buffers of a model that is trained: weights and two moments here, on the device, and as the device keeps them to
-// go back to; and its copy of the weights as products want them.
-constexpr double kTrainingCopies = 10.0;
+// Flat buffers of a model that is trained: weights and two moments, the same as they are kept to go back to, and the
+// copy of the weights as products want them.
+constexpr double kTrainingCopies = 7.0;
 
 // Rows that a device takes through the network at a time, at most; and, for each of them and each thread, floats of
 // packed operands: 256 columns of x and a panel of dz. cpu/workspace.hpp has the exact sizes.
@@ -39,10 +39,12 @@ double further_copies(const Configuration& configuration, const FitSize& size) {
     return best + (split ? 1.0 : 0.0) + checkpoint;
 }
 
-// A tied layer has panels of its own on the CPU.
+// A tied layer has panels of its own on the CPU. What is larger than two huge pages ends there with a whole one.
 double flat_bytes(Widths widths) {
+    constexpr double kHugePage = 2097152.0;
     widths.tied = false;
-    return kFloat * static_cast<double>(parameter_layout(widths).flat_size);
+    const double bytes = kFloat * static_cast<double>(parameter_layout(widths).flat_size);
+    return bytes < 2.0 * kHugePage ? bytes : kHugePage * std::ceil(bytes / kHugePage);
 }
 
 // Floats of a row for what is done to the code: log variances and their gradients; the gradient by what the decoder

@@ -36,22 +36,11 @@ std::span<const std::int64_t> RowOrder::of_epoch(std::int64_t epoch, std::int64_
     return all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
 }
 
-GuardedSteps::GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job)
-    : model_(model),
-      progress_(progress),
-      held_(held),
-      job_(std::move(job)),
-      kept_(progress),
-      kept_history_(progress.history.end()) {}
-
-void GuardedSteps::held_anew() {
-    count_kept();
-    kept_on_device_ = false;
-    since_kept_.clear();
-}
+GuardedSteps::GuardedSteps(Model& model, Progress& progress, Job job)
+    : model_(model), progress_(progress), job_(std::move(job)) {}
 
 Status GuardedSteps::run(std::vector<double> learning_rates, Stop& stop) {
-    if (progress_.step - kept_.step >= kKeepInterval) keep();
+    if (!kept_ || progress_.step - kept_->step >= kKeepInterval) keep();
     Range range{progress_.epoch,      progress_.step_in_epoch, progress_.step,           progress_.loss_sum,
                 progress_.weight_sum, progress_.penalty_sum,   std::move(learning_rates)};
     Totals totals;
@@ -107,35 +96,22 @@ void GuardedSteps::count(const Totals& totals) {
     progress_.penalty_sum = totals.penalty_sum;
 }
 
-void GuardedSteps::count_kept() {
+void GuardedSteps::keep() {
+    model_.keep();
     kept_ = progress_;
     kept_history_ = progress_.history.end();
-}
-
-void GuardedSteps::keep() {
-    count_kept();
-    model_.keep();
-    kept_on_device_ = true;
     since_kept_.clear();
 }
 
-void GuardedSteps::restore() {
-    if (kept_on_device_) {
-        model_.rollback();
-    } else {
-        model_.write(held_);
-    }
-}
-
 void GuardedSteps::go_back() {
-    restore();
-    static_cast<Counters&>(progress_) = kept_;
+    model_.rollback();
+    static_cast<Counters&>(progress_) = *kept_;
     progress_.history.cut(kept_history_);
     since_kept_.clear();
 }
 
 void GuardedSteps::recover(Range& diverged, std::int64_t finite_steps, Stop& stop) {
-    restore();
+    model_.rollback();
     diverged.learning_rates.resize(static_cast<std::size_t>(finite_steps));
     since_kept_.push_back(diverged);
     Totals totals;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,12 +52,8 @@ public:
         std::int64_t steps_per_epoch() const { return (order.size() + batch_size - 1) / batch_size; }
     };
 
-    // All must outlive it; progress is that of the model's tensors and counts what is run. `held` is what the model
-    // holds now: until the first interval is over it is what the model goes back to, and nothing is kept on the device.
-    GuardedSteps(Model& model, Progress& progress, const Tensors& held, Job job);
-
-    // `held` was read from the model again, between two runs.
-    void held_anew();
+    // All must outlive it; progress is that of the model's tensors and counts what is run.
+    GuardedSteps(Model& model, Progress& progress, Job job);
 
     std::int64_t steps_per_epoch() const { return job_.steps_per_epoch(); }
     // The most steps that `run` had better be asked for.
@@ -82,21 +79,16 @@ private:
 
     Totals train(const Range& range, Stop& stop);
     void count(const Totals& totals);
-    // The model holds what the counters say now.
-    void count_kept();
     void keep();
-    void restore();
     void go_back();
     // Back to the state after the finite steps of the range that diverged.
     void recover(Range& diverged, std::int64_t finite_steps, Stop& stop);
 
     Model& model_;
     Progress& progress_;
-    const Tensors& held_;
     Job job_;
-    Counters kept_;
+    std::optional<Counters> kept_;  // of what the model keeps
     History::End kept_history_;
-    bool kept_on_device_ = false;  // else kept_ counts what held_ holds
     std::vector<Range> since_kept_;
 };
 

@@ -67,8 +67,8 @@ float filling(const Passage& passage, std::size_t col) {
     return static_cast<float>((mean - passage.scaling->shift[col]) / passage.scaling->scale[col]);
 }
 
-void fill_missing(const Passage& passage, MutableMatrixView inputs) {
-    std::vector<float> fillings;
+void fill_missing(const Passage& passage, MutableMatrixView inputs, std::vector<float>& fillings) {
+    fillings.clear();
     for (std::size_t col = 0; col < static_cast<std::size_t>(inputs.cols); ++col) {
         fillings.push_back(filling(passage, col));
     }
@@ -175,7 +175,7 @@ RowSource Passage::convert(const Samples& samples, std::span<const std::int64_t>
     };
     if (means != nullptr && find_nan(inputs)) {
         if (!targets) as_targets();
-        fill_missing(*this, {to.inputs.data(), inputs.rows, inputs.cols, inputs.stride});
+        fill_missing(*this, {to.inputs.data(), inputs.rows, inputs.cols, inputs.stride}, to.fillings);
     }
     const Table& compared = samples.targets ? *samples.targets : samples.inputs;
     const auto outside =

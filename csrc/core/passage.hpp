@@ -48,9 +48,9 @@ struct RowNames {
 
 inline constexpr RowNames kRowNames{"X", "y", "sample_weight"};
 
-// Where converted rows lie; `there`, where those of a device were gathered.
+// Where converted rows lie, and what missing values enter as; `there`, where those of a device were gathered.
 struct Converted {
-    std::vector<float> inputs, targets, weights;
+    std::vector<float> inputs, targets, weights, fillings;
     CsrRows sparse;
     std::shared_ptr<void> inputs_there, targets_there;
 };

@@ -152,9 +152,7 @@ public:
         if (!configuration_.patience || !configuration_.restore_best || is_best || state_.best_params.empty()) {
             return false;
         }
-        model_.read(state_.tensors);
-        state_.tensors.params = state_.best_params;
-        model_.write(state_.tensors);
+        model_.write_parameters(state_.best_params);
         return true;
     }
 
@@ -241,9 +239,7 @@ private:
             double best = state_.best_loss;
             std::int64_t wait = state_.best_wait;
             if (watch(loss, configuration_.min_delta, best, wait) && configuration_.restore_best) {
-                model_.read(state_.tensors);
-                steps_.held_anew();
-                state_.best_params = state_.tensors.params;
+                model_.read_parameters(state_.best_params);
             }
             state_.best_loss = best;
             state_.best_wait = wait;
@@ -278,17 +274,15 @@ private:
     RowFeed* rows_;
 };
 
-// Calls body and has the state stored however it ends; what Stop threw comes before anything else.
+// Calls body; what Stop threw comes before anything that body throws.
 template <class Body>
-void train_and_store(Model& model, TrainingState& state, const Interrupt& interrupt, Body&& body) {
+void run_interrupted(const Interrupt& interrupt, Body&& body) {
     try {
         body();
     } catch (...) {
-        model.read(state.tensors);
         interrupt.rethrow();
         throw;
     }
-    model.read(state.tensors);
     interrupt.rethrow();
 }
 
@@ -302,11 +296,11 @@ FitEnd fit(Model& model, TrainingState& state, const Configuration& configuratio
     RowOrder order(training_rows, training.rows(), state.seed, configuration.shuffle && !training.is_stream());
     GuardedSteps::Job job = job_of(training, std::move(order), configuration, state, hooks.reducer);
     plan_fit(state, configuration.epochs, job.steps_per_epoch(), hooks.resumes);
-    GuardedSteps steps(model, state, state.tensors, std::move(job));
+    GuardedSteps steps(model, state, std::move(job));
     EpochLoop loop(model, state, configuration, validation, hooks, interrupt, steps);
     FitEnd end = FitEnd::stopped;
     if (hooks.on_begin) hooks.on_begin();
-    train_and_store(model, state, interrupt, [&] {
+    run_interrupted(interrupt, [&] {
         end = loop.run();
         if (end == FitEnd::stopped) return;
         const bool restored = loop.restore_best();
@@ -324,11 +318,10 @@ void partial_fit(Model& model, TrainingState& state, const Configuration& config
     Interrupt interrupt(hooks.stop);
     const Held held(model, &training);
     RowOrder order({}, training.rows(), state.seed, /*shuffled=*/false);
-    GuardedSteps steps(model, state, state.tensors,
-                       job_of(training, std::move(order), configuration, state, hooks.reducer));
+    GuardedSteps steps(model, state, job_of(training, std::move(order), configuration, state, hooks.reducer));
     const std::int64_t n_steps = count_steps(state, state.epoch, 1, steps.steps_per_epoch());
     if (hooks.on_begin) hooks.on_begin();
-    train_and_store(model, state, interrupt, [&] {
+    run_interrupted(interrupt, [&] {
         leave_epoch(state);
         forget_fit(state);
         std::vector<double> rates(static_cast<std::size_t>(n_steps), configuration.learning_rate);

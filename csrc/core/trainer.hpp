@@ -41,9 +41,9 @@ struct Hooks {
 
 enum class FitEnd : std::uint8_t { epochs_done, early, stopped, out_of_time };
 
-// Trains `model`, which holds state.tensors, for `configuration.epochs` more epochs (an epoch that was interrupted is
+// Trains `model`, which holds the tensors, for `configuration.epochs` more epochs (an epoch that was interrupted is
 // finished first and counts as one); where hooks.resumes, for as many as are left of the fit that was interrupted, with
-// the bits that it would have had. `state` is kept up to date: counters always; tensors at the end, however it ends.
+// the bits that it would have had. `state` is kept up to date, but for its tensors.
 //
 // An epoch's loss is that of its rows as they were trained on, each before its batch's update. Early stopping and the
 // plateau schedule watch the validation loss when there is one, else that loss. A fit that ends by epochs_done or early

@@ -70,8 +70,8 @@ struct Progress : Counters {
 };
 
 struct TrainingState : Progress {
-    Tensors tensors;
-    DataPrint data;  // of the fit that fit_last_epoch belongs to; empty: it leaves no checkpoints
+    Tensors tensors;  // of a stored model; those of one that trains are on its device alone
+    DataPrint data;   // of the fit that fit_last_epoch belongs to; empty: it leaves no checkpoints
 
     // Of the last whole epoch, or of the steps of one that was cut short; none before the first step.
     std::optional<double> loss() const {

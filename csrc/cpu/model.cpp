@@ -30,12 +30,22 @@ void CpuModel::write(const Tensors& tensors) {
 }
 
 void CpuModel::read(Tensors& tensors) const {
-    const auto size = static_cast<std::size_t>(network_.contract_size());
-    for (auto [from, to] :
-         {std::pair{&flat_.params, &tensors.params}, {&flat_.m, &tensors.m}, {&flat_.v, &tensors.v}}) {
-        to->resize(size);
-        network_.unpack(*from, *to, copy_threads());
-    }
+    read_flat(flat_.params, tensors.params);
+    read_flat(flat_.m, tensors.m);
+    read_flat(flat_.v, tensors.v);
+}
+
+void CpuModel::write_parameters(const std::vector<float>& params) {
+    if (replica_) replica_->current = false;
+    network_.pack(params, flat_.params, copy_threads());
+    network_.copy_weights(flat_.params, copies_);
+}
+
+void CpuModel::read_parameters(std::vector<float>& params) const { read_flat(flat_.params, params); }
+
+void CpuModel::read_flat(const Buffer& from, std::vector<float>& to) const {
+    to.resize(static_cast<std::size_t>(network_.contract_size()));
+    network_.unpack(from, to, copy_threads());
 }
 
 void CpuModel::copy(const Flat& from, Flat& to) const {

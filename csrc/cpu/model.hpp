@@ -20,6 +20,8 @@ public:
 
     void write(const Tensors& tensors) override;
     void read(Tensors& tensors) const override;
+    void write_parameters(const std::vector<float>& params) override;
+    void read_parameters(std::vector<float>& params) const override;
     void keep() override;
     void rollback() override;
     Totals train(const RowSource& source, const StepRange& range, const UpdateRule& rule, Reducer* reducer,
@@ -41,6 +43,7 @@ private:
     int thread_limit() const;
     int copy_threads() const;
     void copy(const Flat& from, Flat& to) const;
+    void read_flat(const Buffer& from, std::vector<float>& to) const;
     Inference inference() const;
 
     Network network_;

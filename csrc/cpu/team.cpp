@@ -2,8 +2,11 @@
 #include "cpu/team.hpp"
 
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "cpu/floating_point.hpp"
 
@@ -16,6 +19,38 @@ namespace {
 bool forked_after_first_team() {
     static const pid_t first = getpid();
     return getpid() != first;
+}
+
+// libgomp ends the process when it cannot make a thread (a limit of the user, of the control group, of the address
+// space). So it is asked for no more than could be made at one time: each thread of this chain makes the next one and
+// waits for its end.
+struct Chain {
+    int wanted;
+    int made = 0;
+};
+
+void extend(Chain& chain) {
+    if (chain.made == chain.wanted) return;
+    const auto link = [](void* self) -> void* {
+        auto& longer = *static_cast<Chain*>(self);
+        ++longer.made;
+        extend(longer);
+        return nullptr;
+    };
+    pthread_t next;
+    if (pthread_create(&next, nullptr, link, &chain) == 0) pthread_join(next, nullptr);
+}
+
+// Of `threads`, as many as there can be, this one included. What this thread's team once had is not asked for again: a
+// link takes 30 us.
+int obtainable(int threads) {
+    thread_local int had = 1;
+    if (threads > had) {
+        Chain chain{threads - 1};
+        extend(chain);
+        had = std::max(had, 1 + chain.made);
+    }
+    return std::min(threads, had);
 }
 
 void relax() {
@@ -61,7 +96,8 @@ void Barrier::wait(int members) {
 
 void run_team(int threads, TeamBody body) {
     Barrier barrier;
-    if (threads <= 1 || forked_after_first_team()) {
+    if (threads > 1) threads = forked_after_first_team() ? 1 : obtainable(threads);
+    if (threads <= 1) {
         const FloatingPointScope mode;
         body(Member{0, 1, &barrier});
         return;

@@ -49,7 +49,7 @@ private:
     void (*call_)(void*, const Member&);
 };
 
-// Runs body on up to `threads` threads (fewer when the system gives fewer), each in the kernels' floating-point mode.
+// Runs body on up to `threads` threads (fewer when the system gives fewer, one in a forked child), each in the kernels' floating-point mode.
 // The body must not throw: a member that left would leave the others at the barrier.
 void run_team(int threads, TeamBody body);
 

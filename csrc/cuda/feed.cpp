@@ -127,8 +127,12 @@ BatchRows StreamedFeed::next_sparse(std::int64_t count) {
         if (source_.weights) packed[2 * stored + r] = source_.weights[number];
     }
     left_ = left_.subspan(static_cast<std::size_t>(count));
+    if (slot.stored.size() < size) {
+        // Not behind kernels that still read it, and seldom: to free memory stops the device.
+        slot.released.wait();
+        slot.stored.grow(size + size / 4);
+    }
     slot.released.hold_back(copies_);
-    slot.stored.grow(size);
     pinned_rows_.copy(slot.stored.data(), size, copies_);
     pinned_numbers_.copy(slot.numbers.data(), 2 * count + 1, copies_);
     slot.copied.record(copies_);

@@ -5,7 +5,7 @@
 // each part of the rows: see row_parts.
 //
 // A block computes a tile; both operands pass through shared memory, k-slice by k-slice, stored with k as the row, in
-// two buffers: while one is multiplied the next slice is already on its way to registers, and one barrier a slice
+// two buffers: while one is multiplied the next slices are already on their way to registers, and one barrier a slice
 // keeps them apart.
 #pragma once
 
@@ -79,20 +79,15 @@ __device__ __forceinline__ void gemm_block(Operand a, Operand b, int m, int n, i
 
     Slices<Shape, Shape::kM, kA> slices_a(a, first_m, m, k);
     Slices<Shape, Shape::kN, kB> slices_b(b, first_n, n, k);
-    slices_a.load();
-    slices_b.load();
-    slices_a.store(shared_a);
-    slices_b.store(shared_b);
-    __syncthreads();
-    int buffer = 0;
-    for (int k_left = k; k_left > 0; k_left -= Shape::kK) {
-        const bool more = k_left > Shape::kK;
-        if (more) {
-            slices_a.load();
-            slices_b.load();
-        }
-        const float* slice_a = shared_a + buffer * kSliceA;
-        const float* slice_b = shared_b + buffer * kSliceB;
+    const auto load = [&](int place) {
+        slices_a.load(place);
+        slices_b.load(place);
+    };
+    const auto store = [&](int place, int buffer) {
+        slices_a.store(place, shared_a + buffer * kSliceA);
+        slices_b.store(place, shared_b + buffer * kSliceB);
+    };
+    const auto multiply = [&](const float* slice_a, const float* slice_b) {
 #pragma unroll
         for (int step = 0; step < Shape::kK; ++step) {
             float values_a[Shape::kThreadM];
@@ -113,12 +108,25 @@ __device__ __forceinline__ void gemm_block(Operand a, Operand b, int m, int n, i
                 }
             }
         }
-        buffer ^= 1;
-        if (more) {
-            slices_a.store(shared_a + buffer * kSliceA);
-            slices_b.store(shared_b + buffer * kSliceB);
+    };
+
+    constexpr int kAhead = Shape::kAhead;
+#pragma unroll
+    for (int place = 0; place < kAhead; ++place) load(place);
+    store(0, 0);
+    __syncthreads();
+    int buffer = 0;
+    for (int k_left = k; k_left > 0;) {
+#pragma unroll
+        for (int place = 0; place < kAhead; ++place) {  // where the slice has been that is multiplied now
+            if (k_left > kAhead * Shape::kK) load(place);
+            multiply(shared_a + buffer * kSliceA, shared_b + buffer * kSliceB);
+            k_left -= Shape::kK;
+            buffer ^= 1;
+            if (k_left > 0) store((place + 1) % kAhead, buffer);
+            __syncthreads();
+            if (k_left <= 0) break;
         }
-        __syncthreads();
     }
 
     if constexpr (Epilogue::kOverRows) {

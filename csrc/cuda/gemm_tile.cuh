@@ -24,16 +24,19 @@ struct Operand {
 };
 
 // A tile of kM x kN outputs, kK of k at a time; a thread has kThreadM x kThreadN of them. 16 threads side by side cover
-// kN, and every thread brings four floats of each operand a slice.
-template <int kM_, int kN_, int kK_, int kThreadM_, int kThreadN_>
+// kN, and every thread brings four floats of each operand a slice. kAhead slices are on their way to its registers.
+//
+// A slice takes a multiprocessor with one block of a small tile some 180 cycles, of a medium one 500, with two of a
+// large one 2,000; to bring one takes 300 to 600 (on paper). Small tiles are of products that have no more blocks.
+template <int kM_, int kN_, int kK_, int kThreadM_, int kThreadN_, int kAhead_>
 struct Tile {
-    static constexpr int kM = kM_, kN = kN_, kK = kK_, kThreadM = kThreadM_, kThreadN = kThreadN_;
+    static constexpr int kM = kM_, kN = kN_, kK = kK_, kThreadM = kThreadM_, kThreadN = kThreadN_, kAhead = kAhead_;
     static constexpr int kThreads = (kM / kThreadM) * (kN / kThreadN);
     static_assert(kN / kThreadN == 16 && kM * kK == 4 * kThreads && kN * kK == 4 * kThreads);
 };
-using LargeTile = Tile<128, 128, 8, 8, 8>;
-using MediumTile = Tile<64, 64, 16, 4, 4>;
-using SmallTile = Tile<32, 32, 16, 4, 2>;
+using LargeTile = Tile<128, 128, 8, 8, 8, 1>;
+using MediumTile = Tile<64, 64, 16, 4, 4, 2>;
+using SmallTile = Tile<32, 32, 16, 4, 2, 3>;
 
 template <class Large, class Medium, class Small, class F>
 void with_tile(TileSize size, F&& f) {
@@ -94,26 +97,27 @@ public:
         }
     }
 
-    // The next slice, to registers.
-    __device__ __forceinline__ void load() {
+    // The next slice, to the registers of that number below kAhead.
+    __device__ __forceinline__ void load(int place) {
         const int left = k_left_ - k_;
         if constexpr (kContiguous == Contiguous::k) {
-            load_four(from_, valid_ > 0 ? left : 0, aligned_, values_);
+            load_four(from_, valid_ > 0 ? left : 0, aligned_, values_[place]);
         } else {
-            load_four(from_, left > 0 ? valid_ : 0, aligned_, values_);
+            load_four(from_, left > 0 ? valid_ : 0, aligned_, values_[place]);
         }
         from_ += step_;
         k_left_ -= Shape::kK;
     }
 
-    // The slice last loaded, to shared memory.
-    __device__ __forceinline__ void store(float* slice) const {
+    // And from there to shared memory.
+    __device__ __forceinline__ void store(int place, float* slice) const {
+        const float (&values)[4] = values_[place];
         float* to = slice + k_ * (kWidth + kGap) + at_;
         if constexpr (kContiguous == Contiguous::k) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) to[i * (kWidth + kGap)] = values_[i];
+            for (int i = 0; i < 4; ++i) to[i * (kWidth + kGap)] = values[i];
         } else {
-            *reinterpret_cast<float4*>(to) = make_float4(values_[0], values_[1], values_[2], values_[3]);
+            *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
         }
     }
 
@@ -124,7 +128,7 @@ private:
     int valid_;  // how many of the four, or whether any, lie within the matrix
     bool aligned_;
     int k_left_;
-    float values_[4];
+    float values_[Shape::kAhead][4];
 };
 
 // The outputs of a thread along one side of the tile: kCount of them in runs of four, or two, that are spread over the

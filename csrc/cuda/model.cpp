@@ -71,8 +71,28 @@ void CudaModel::write(const Tensors& tensors) {
         }
         to += network_.flat_size();
     }
+    use_parameters();
+}
+
+void CudaModel::write_parameters(const std::vector<float>& params) {
+    const OnDevice device(ordinal_);
+    const Drain drain(stream_);
+    copy_async(state_.data(), params.data(), network_.flat_size(), stream_);
+    use_parameters();
+}
+
+// What follows from the parameters; then they are there for others, which read them on streams of their own.
+void CudaModel::use_parameters() {
     copy_tied_weights(network_, state_.data(), stream_);
     planes_.refresh(state_.data(), stream_);
+    stream_.synchronize();
+}
+
+void CudaModel::read_parameters(std::vector<float>& params) const {
+    const OnDevice device(ordinal_);
+    const Drain drain(stream_);
+    params.resize(static_cast<std::size_t>(network_.flat_size()));
+    copy_async(params.data(), state_.data(), network_.flat_size(), stream_);
     stream_.synchronize();
 }
 
@@ -97,9 +117,7 @@ void CudaModel::keep() {
 void CudaModel::rollback() {
     const OnDevice device(ordinal_);
     copy_async(state_.data(), kept_.data(), network_.state_size(), stream_);
-    copy_tied_weights(network_, state_.data(), stream_);
-    planes_.refresh(state_.data(), stream_);
-    stream_.synchronize();  // others read the parameters on streams of their own
+    use_parameters();
 }
 
 std::shared_ptr<const void> CudaModel::hold(const RowSource& source) const {

@@ -28,6 +28,8 @@ public:
 
     void write(const Tensors& tensors) override;
     void read(Tensors& tensors) const override;
+    void write_parameters(const std::vector<float>& params) override;
+    void read_parameters(std::vector<float>& params) const override;
     void keep() override;
     void rollback() override;
     std::shared_ptr<const void> hold(const RowSource& source) const override;
@@ -41,6 +43,7 @@ public:
 
 private:
     Parameters parameters() const;
+    void use_parameters();
     Inference inference() const;
     Totals train_in_one_block(const OneBlockPlan& plan, const RowSource& source, const HeldRows& held,
                               std::int64_t first, const StepRange& range, const UpdateRule& rule, Stop& stop);

@@ -14,23 +14,28 @@
 
 namespace isthmus::cuda {
 
-// finish(first row, first column, columns apart, sums) for every tile of a product of the batch.
+// finish(first row, first column, columns apart, sums) for every tile of a product of the batch. Where a thread begins
+// is worked out before the shape of its tile is looked at: what the constant cache is asked for then comes all at once.
 template <bool kAlongK, class Finish>
 __device__ __forceinline__ void for_each_tile(const BlockProduct& product, int count, const float* a, int a_stride,
                                               const float* weight, int weight_stride, int k_quads, Finish&& finish) {
+    const Divisor by_columns = product.col_tiles;
+    const int col_tiles = by_columns.n;
+    int item = static_cast<int>(threadIdx.x);
+    int row_tile = by_columns.quotient(item);
     with_thread_tile(product.tile, [&](auto tile) {
         constexpr int kRows = decltype(tile)::kRows;
         constexpr int kCols = decltype(tile)::kCols;
-        const int col_tiles = product.col_tiles.n;
-        const int items = (count + kRows - 1) / kRows * col_tiles;
-        for (int item = static_cast<int>(threadIdx.x); item < items; item += static_cast<int>(blockDim.x)) {
-            const int row_tile = product.col_tiles.quotient(item);
+        const int row_tiles = (count + kRows - 1) / kRows;
+        while (row_tile < row_tiles) {
             const int col = item - row_tile * col_tiles;
             const int row = row_tile * kRows;
             float sums[kRows][kCols] = {};
             multiply<kAlongK>(a + row * a_stride, a_stride, weight + col * (kAlongK ? weight_stride : 1),
                               col_tiles * (kAlongK ? weight_stride : 1), weight_stride, k_quads, sums);
             finish(row, col, col_tiles, sums);
+            item += static_cast<int>(blockDim.x);
+            row_tile = by_columns.quotient(item);
         }
     });
 }
@@ -99,12 +104,14 @@ __device__ __forceinline__ void backward_layer(const OneBlockArgs& a, float* sha
 // ---- loss ----------------------------------------------------------------------------------------------------------
 
 // The sum that lane `kFirst` of sum_of_warp's butterfly has when the distances from 16 down to kStep are done, where
-// lane i began with the sum of values i, i + stride, i + 2 stride ... below n.
+// lane i began with the sum of values i, i + stride, i + 2 stride ... below n. Lanes from n on have 0, and to add that
+// changes no bit: of 10 columns nine sums in double are left of 31, all by one thread, while others update.
 template <int kStep>
 __device__ __forceinline__ double sum_of_lanes(const float* values, int first, int stride, int n) {
     if constexpr (kStep < 32) {
-        return sum_of_lanes<2 * kStep>(values, first, stride, n) +
-               sum_of_lanes<2 * kStep>(values, first + kStep, stride, n);
+        const double sum = sum_of_lanes<2 * kStep>(values, first, stride, n);
+        if (first + kStep >= n) return sum;
+        return sum + sum_of_lanes<2 * kStep>(values, first + kStep, stride, n);
     } else {
         double sum = 0.0;
         for (int j = first; j < n; j += stride) sum += static_cast<double>(values[j]);

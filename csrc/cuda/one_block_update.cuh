@@ -9,12 +9,13 @@
 
 namespace isthmus::cuda {
 
-// What one thread does of an update: update_rows x 4 of a weight, or four of a bias.
+// What one thread does of an update: update_rows x 4 of a weight, or four of a bias. Few registers, for a thread keeps
+// its first item from step to step.
 struct UpdateItem {
-    int param = 0, stride = 0;  // of the first weight; how far apart the rows are
-    int dz = 0, dz_stride = 0;
-    int x = 0, x_stride = 0, x_toggle = 0;
-    int part_rows = 0, part_rows_of_last = 0;
+    int layer = 0;
+    int param = 0;  // the first of them
+    int dz = 0;
+    int x = 0;
     bool of_bias = false;
 };
 
@@ -24,10 +25,8 @@ __device__ __forceinline__ UpdateItem update_item(const BlockLayout& net, int it
     while (l + 1 < net.n_layers && item >= net.layers[l].bias_items) first = net.layers[l++].bias_items;
     const BlockLayer& layer = net.layers[l];
     UpdateItem found;
+    found.layer = l;
     found.dz = layer.dz;
-    found.dz_stride = layer.y_stride;
-    found.part_rows = layer.part_rows[0];
-    found.part_rows_of_last = layer.part_rows[1];
     found.of_bias = item >= layer.weight_items;
     if (found.of_bias) {
         const int col = 4 * (item - layer.weight_items);
@@ -37,11 +36,8 @@ __device__ __forceinline__ UpdateItem update_item(const BlockLayout& net, int it
         const int row_tile = layer.in_quads_divisor.quotient(item - first);
         const int col = 4 * (item - first - row_tile * layer.in_quads);
         found.param = layer.weight + row_tile * net.update_rows * layer.weight_stride + col;
-        found.stride = layer.weight_stride;
         found.dz += row_tile * net.update_rows;
         found.x = layer.x + col;
-        found.x_stride = layer.x_stride;
-        found.x_toggle = layer.x_toggle;
     }
     return found;
 }
@@ -87,16 +83,17 @@ __device__ __forceinline__ void update_four(const StepConstants& c, const float 
 }
 
 template <class Opt, int kRows>
-__device__ __forceinline__ void update_weights(const UpdateItem& item, const StepConstants& c, float* shared, int size,
-                                               int odd, int count, int part_rows, float& suspect) {
+__device__ __forceinline__ void update_weights(const UpdateItem& item, const BlockLayer& layer, const StepConstants& c,
+                                               float* shared, int size, int odd, int count, int part_rows,
+                                               float& suspect) {
     const float* const dz = shared + item.dz;
-    const float* const x = shared + item.x + odd * item.x_toggle;
+    const float* const x = shared + item.x + odd * layer.x_toggle;
     float sums[kRows][4] = {};
     sum_over_rows(count, part_rows, sums, [&](int r, float (&to)[kRows][4]) {
         float values_x[4];
         float values_dz[kRows];
-        read_four(x + r * item.x_stride, values_x);
-        const float* const from = dz + r * item.dz_stride;
+        read_four(x + r * layer.x_stride, values_x);
+        const float* const from = dz + r * layer.y_stride;
         if constexpr (kRows == 4) {
             read_four(from, values_dz);
         } else if constexpr (kRows == 2) {
@@ -114,18 +111,18 @@ __device__ __forceinline__ void update_weights(const UpdateItem& item, const Ste
     });
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-        update_four<Opt>(c, sums[i], shared + item.param + i * item.stride, size, suspect);
+        update_four<Opt>(c, sums[i], shared + item.param + i * layer.weight_stride, size, suspect);
     }
 }
 
 template <class Opt>
-__device__ __forceinline__ void update_bias(const UpdateItem& item, const StepConstants& c, float* shared, int size,
-                                            int count, int part_rows, float& suspect) {
+__device__ __forceinline__ void update_bias(const UpdateItem& item, const BlockLayer& layer, const StepConstants& c,
+                                            float* shared, int size, int count, int part_rows, float& suspect) {
     const float* const dz = shared + item.dz;
     float sums[1][4] = {};
     sum_over_rows(count, part_rows, sums, [&](int r, float (&to)[1][4]) {
         float values[4];
-        read_four(dz + r * item.dz_stride, values);
+        read_four(dz + r * layer.y_stride, values);
 #pragma unroll
         for (int j = 0; j < 4; ++j) to[0][j] += values[j];
     });
@@ -142,13 +139,14 @@ __device__ __forceinline__ void update_parameters(const OneBlockArgs& a, float* 
     float suspect = 0.0F;
     UpdateItem item = mine;
     for (int i = static_cast<int>(threadIdx.x); i < net.update_items;) {
-        const int part_rows = count == net.batch ? item.part_rows : item.part_rows_of_last;
+        const BlockLayer& layer = net.layers[item.layer];
+        const int part_rows = layer.part_rows[count == net.batch ? 0 : 1];
         if (item.of_bias) {
-            update_bias<Opt>(item, c, shared, net.params_size, count, part_rows, suspect);
+            update_bias<Opt>(item, layer, c, shared, net.params_size, count, part_rows, suspect);
         } else {
             const auto rows_at_a_time = [&](auto rows) {
-                update_weights<Opt, decltype(rows)::value>(item, c, shared, net.params_size, step % 2, count, part_rows,
-                                                           suspect);
+                update_weights<Opt, decltype(rows)::value>(item, layer, c, shared, net.params_size, step % 2, count,
+                                                           part_rows, suspect);
             };
             switch (net.update_rows) {
                 case 4: rows_at_a_time(std::integral_constant<int, 4>{}); break;

@@ -73,6 +73,7 @@ private:
 // n elements, from and to wherever they are.
 template <class T>
 void copy_async(T* to, const T* from, std::int64_t n, cudaStream_t stream) {
+    if (n == 0) return;  // of nothing, neither need be there
     check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDefault, stream),
           "cudaMemcpyAsync");
 }

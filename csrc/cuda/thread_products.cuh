@@ -34,34 +34,106 @@ __device__ __forceinline__ void read_four(const float* from, float (&values)[4])
     values[3] = four.w;
 }
 
+// The operands of one thread's tile for four of k, on their way from shared memory to registers. A place for each row
+// of a and each column of b, or each of four rows of b, goes on by itself: an address then costs one addition.
+template <bool kAlongK, int kRows, int kCols>
+class Operands {
+public:
+    struct Four {
+        float a[kRows][4];
+        float b[kCols][4];
+    };
+
+    __device__ __forceinline__ Operands(const float* a, int a_stride, const float* b, int b_column, int b_row)
+        : column_(b_column), step_(kAlongK ? 4 : 4 * b_row) {
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) a_[i] = a + i * a_stride;
+#pragma unroll
+        for (int i = 0; i < kPlaces; ++i) b_[i] = b + i * (kAlongK ? b_column : b_row);
+    }
+
+    __device__ __forceinline__ void next(Four& four) {
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+            read_four(a_[i], four.a[i]);
+            a_[i] += 4;
+        }
+#pragma unroll
+        for (int i = 0; i < kPlaces; ++i) {
+            if constexpr (kAlongK) {
+                read_four(b_[i], four.b[i]);
+            } else {
+#pragma unroll
+                for (int j = 0; j < kCols; ++j) four.b[j][i] = b_[i][j * column_];
+            }
+            b_[i] += step_;
+        }
+    }
+
+private:
+    static constexpr int kPlaces = kAlongK ? kCols : 4;
+    const float* a_[kRows];
+    const float* b_[kPlaces];
+    int column_, step_;
+};
+
+template <int kRows, int kCols>
+__device__ __forceinline__ void add_products(const float (&a)[kRows][4], const float (&b)[kCols][4],
+                                             float (&sums)[kRows][kCols]) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+            for (int j = 0; j < kCols; ++j) sums[i][j] = math::fma(a[i][k], b[j][k], sums[i][j]);
+        }
+    }
+}
+
 // sums[i][j] += sum over k of a(i, k) b(k, j). Rows of a are a_stride apart. kAlongK: column j of b begins at
 // b + j * b_column and is contiguous in k; else its elements are b_row apart.
+//
+// The next operands are asked for before those that are there are multiplied: shared memory takes some 30 cycles to
+// answer, and a scheduler often has one warp alone. A small tile, whose chain of sums is all that it waits for, asks
+// for two fours at a time.
 template <bool kAlongK, int kRows, int kCols>
 __device__ __forceinline__ void multiply(const float* a, int a_stride, const float* b, int b_column, int b_row,
                                          int k_quads, float (&sums)[kRows][kCols]) {
-#pragma unroll 2
-    for (int q = 0; q < k_quads; ++q) {
-        float values_a[kRows][4];
-        float values_b[kCols][4];
+    using From = Operands<kAlongK, kRows, kCols>;
+    constexpr int kAtOnce = kRows * kCols <= 2 ? 2 : 1;
+    From from(a, a_stride, b, b_column, b_row);
+    typename From::Four even[kAtOnce], odd[kAtOnce];
+    const auto ask = [&](typename From::Four(&fours)[kAtOnce]) {
 #pragma unroll
-        for (int i = 0; i < kRows; ++i) read_four(a + i * a_stride + 4 * q, values_a[i]);
+        for (auto& four : fours) from.next(four);
+    };
+    const auto add = [&](const typename From::Four(&fours)[kAtOnce]) {
 #pragma unroll
-        for (int j = 0; j < kCols; ++j) {
-            if constexpr (kAlongK) {
-                read_four(b + j * b_column + 4 * q, values_b[j]);
-            } else {
-#pragma unroll
-                for (int k = 0; k < 4; ++k) values_b[j][k] = b[(4 * q + k) * b_row + j * b_column];
-            }
+        for (const auto& four : fours) add_products(four.a, four.b, sums);
+    };
+    int left = k_quads;
+    if (left >= kAtOnce) {
+        ask(even);
+        left -= kAtOnce;
+#pragma unroll 1
+        for (; left >= 2 * kAtOnce; left -= 2 * kAtOnce) {
+            ask(odd);
+            add(even);
+            ask(even);
+            add(odd);
         }
-#pragma unroll
-        for (int k = 0; k < 4; ++k) {
-#pragma unroll
-            for (int i = 0; i < kRows; ++i) {
-#pragma unroll
-                for (int j = 0; j < kCols; ++j) sums[i][j] = math::fma(values_a[i][k], values_b[j][k], sums[i][j]);
-            }
+        if (left >= kAtOnce) {
+            left -= kAtOnce;
+            ask(odd);
+            add(even);
+            add(odd);
+        } else {
+            add(even);
         }
+    }
+    if (kAtOnce > 1 && left > 0) {
+        from.next(even[0]);
+        add_products(even[0].a, even[0].b, sums);
     }
 }
 

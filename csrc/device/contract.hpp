@@ -251,6 +251,9 @@ public:
     // Flat buffers in and out. write: m or v empty means zero.
     virtual void write(const Tensors& tensors) = 0;
     virtual void read(Tensors& tensors) const = 0;
+    // The parameters alone; the moments stay.
+    virtual void write_parameters(const std::vector<float>& params) = 0;
+    virtual void read_parameters(std::vector<float>& params) const = 0;
 
     // Keeps params, m and v on the device; rollback returns to what was kept last.
     virtual void keep() = 0;

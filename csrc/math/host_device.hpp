@@ -5,7 +5,7 @@
 // copy compiled for one instruction set can be kept by the linker for another, and under nvcc it is host and device
 // code. It uses only these primitives, found by overload for T and its integer twin I:
 //
-//     + - * /   < <= > >= ==   select(mask, a, b)   fma  divide  reciprocal  sqrt  abs  copysign  max  min
+//     + - * /   < <= > >= ==   select(mask, a, b)   fma  divide  reciprocal  sqrt  root  abs  copysign  max  min
 //     bits(T) -> I   from_bits(I) -> T   to_int(T) -> I   to_float(I) -> T   I: + - & | ^ << >>
 //
 // max(a, b) is b unless a > b, min(a, b) is b unless a < b: written with the constant first, they pass a NaN on.

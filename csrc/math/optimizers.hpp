@@ -51,8 +51,8 @@ template <class T>
 ISTHMUS_HD T adam_step(const UpdateConstants& c, T g, T& m, T& v) {
     m = fma(T(c.beta_1), m, T(c.one_minus_beta_1) * g);
     v = fma(T(c.beta_2), v, T(c.one_minus_beta_2) * g * g);
-    const T root = fma(sqrt(v), T(c.inverse_sqrt_bias_2), T(c.epsilon));
-    return divide(T(c.step_size) * m, min(T(3.402823466e38F), root));  // a step of 0 where v is infinite
+    const T length = fma(root(v), T(c.inverse_sqrt_bias_2), T(c.epsilon));
+    return divide(T(c.step_size) * m, min(T(3.402823466e38F), length));  // a step of 0 where v is infinite
 }
 
 // As in its paper: param -= lr m-hat / (sqrt(v-hat) + epsilon). Weight decay is added to the gradient.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Models and rows for the tests of the C interface.
+// Models and rows for the tests of the C interface, and what they say.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <vector>
 
+#include "check.hpp"
 #include "isthmus/isthmus.h"
 
 inline std::vector<float> some_rows(std::int64_t rows, std::int64_t cols, int seed = 0) {
@@ -40,3 +43,25 @@ struct TestModel {
 
     isthmus_status status;
 };
+
+inline bool last_error_has(const char* part) {
+    const bool has = std::string(isthmus_last_error()).find(part) != std::string::npos;
+    if (!has) std::printf("isthmus_last_error(): %s\n", isthmus_last_error());
+    return has;
+}
+
+inline isthmus_info info_of(const isthmus_model* model) {
+    isthmus_info info{};
+    info.struct_size = sizeof(info);
+    CHECK(isthmus_get_info(model, &info) == ISTHMUS_OK);
+    return info;
+}
+
+inline std::string bytes_of(const isthmus_model* model, int training_state) {
+    void* bytes = nullptr;
+    size_t size = 0;
+    CHECK(isthmus_to_bytes(model, training_state, &bytes, &size) == ISTHMUS_OK);
+    std::string copy(static_cast<const char*>(bytes), size);
+    isthmus_free(bytes);
+    return copy;
+}

@@ -19,40 +19,10 @@ namespace {
 
 constexpr const char* kParameters = R"({"encoder_layers": [6, 3], "epochs": 3, "random_state": 0, "batch_size": 32})";
 
-bool last_error_has(const char* part) {
-    const bool has = std::string(isthmus_last_error()).find(part) != std::string::npos;
-    if (!has) std::printf("isthmus_last_error(): %s\n", isthmus_last_error());
-    return has;
-}
-
-isthmus_info info_of(const isthmus_model* model) {
-    isthmus_info info{};
-    info.struct_size = sizeof(info);
-    CHECK(isthmus_get_info(model, &info) == ISTHMUS_OK);
-    return info;
-}
-
 std::string taken(char* text) {
     std::string copy = text;
     isthmus_free(text);
     return copy;
-}
-
-std::string bytes_of(const isthmus_model* model, int training_state) {
-    void* bytes = nullptr;
-    size_t size = 0;
-    CHECK(isthmus_to_bytes(model, training_state, &bytes, &size) == ISTHMUS_OK);
-    std::string copy(static_cast<const char*>(bytes), size);
-    isthmus_free(bytes);
-    return copy;
-}
-
-TEST(the_version_is_that_of_the_header) {
-    CHECK(std::strcmp(isthmus_version(), ISTHMUS_VERSION) == 0);
-    CHECK(isthmus_abi_version() == ISTHMUS_ABI_VERSION);
-    const std::string numbers = std::to_string(ISTHMUS_VERSION_MAJOR) + "." + std::to_string(ISTHMUS_VERSION_MINOR) +
-                                "." + std::to_string(ISTHMUS_VERSION_PATCH);
-    CHECK(numbers == ISTHMUS_VERSION);
 }
 
 TEST(a_model_is_described) {
@@ -190,37 +160,6 @@ TEST(divergence_is_a_status) {
     CHECK(isthmus_score(made.model, &rows, nullptr, 0, nullptr) == ISTHMUS_VALUE);
     double score = 0.0;
     CHECK(isthmus_score(made.model, &rows, nullptr, 0, &score) == ISTHMUS_OK);
-}
-
-TEST(structs_of_other_versions) {
-    struct {
-        isthmus_placement known{};
-        std::int64_t later = 0;
-    } placement;
-    placement.known.struct_size = sizeof(placement);
-    placement.known.device = "cpu";
-    isthmus_model* model = nullptr;
-    CHECK(isthmus_create(4, nullptr, &placement.known, &model) == ISTHMUS_OK);  // what it does not know is left out
-    isthmus_destroy(model);
-    placement.later = 1;
-    CHECK(isthmus_create(4, nullptr, &placement.known, &model) == ISTHMUS_VALUE);
-    CHECK(last_error_has("does not have"));
-    placement.known.struct_size = 0;
-    CHECK(isthmus_create(4, nullptr, &placement.known, &model) == ISTHMUS_VALUE);
-    CHECK(last_error_has("struct_size"));
-    placement.known.struct_size = sizeof(isthmus_placement);
-    placement.known.n_threads = -1;
-    CHECK(isthmus_create(4, nullptr, &placement.known, &model) == ISTHMUS_VALUE);
-
-    struct {
-        isthmus_info known{};
-        std::int64_t later = 77;
-    } info;
-    const TestModel made(8, kParameters);
-    CHECK(isthmus_get_info(made.model, &info.known) == ISTHMUS_VALUE);
-    info.known.struct_size = sizeof(info);
-    CHECK(isthmus_get_info(made.model, &info.known) == ISTHMUS_OK);
-    CHECK(info.known.n_features == 8 && info.later == 77);
 }
 
 TEST(rows_of_every_type_and_layout) {

@@ -52,6 +52,8 @@ public:
         }
     }
     void read(isthmus::Tensors& tensors) const override { tensors = state_; }
+    void write_parameters(const std::vector<float>& params) override { state_.params = params; }
+    void read_parameters(std::vector<float>& params) const override { params = state_.params; }
     void keep() override { kept_ = state_; }
     void rollback() override { state_ = kept_; }
 

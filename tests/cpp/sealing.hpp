@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/sha256.hpp"
 
@@ -21,6 +22,32 @@ inline std::string sealed(std::string file) {
     hash.update(file);
     return file.replace(kDigestAt, 64, hash.hex_digest());
 }
+
+// The same of many changes at one place: what lies before it is hashed once.
+class Sealer {
+public:
+    Sealer(std::string_view file, std::size_t at) : unsealed_(file) {
+        if (file.size() < kDigestAt + 64 || at < kDigestAt + 64) return;
+        unsealed_.replace(kDigestAt, 64, std::string(64, '0'));
+        before_ = at;
+        hash_.update(std::string_view(unsealed_).substr(0, at));
+    }
+
+    // With this byte there.
+    std::string operator()(std::size_t at, char byte) const {
+        std::string file = unsealed_;
+        file[at] = byte;
+        if (before_ == 0) return sealed(std::move(file));
+        isthmus::Sha256 hash = hash_;
+        hash.update(std::string_view(file).substr(before_));
+        return file.replace(kDigestAt, 64, hash.hex_digest());
+    }
+
+private:
+    std::string unsealed_;
+    std::size_t before_ = 0;
+    isthmus::Sha256 hash_;
+};
 
 inline std::size_t header_length(const std::string& file) {
     std::uint64_t length = 0;

@@ -64,7 +64,7 @@ TEST(divergence_keeps_the_state_after_the_last_finite_step) {
 
             Trained expected(*device, noisy(), 4);
             if (step > 0) train_steps(expected, source, step);
-            CHECK(trained.state.step == step && trained.stored());
+            CHECK(trained.state.step == step);
             CHECK(same_tensors(trained.state.tensors, expected.state.tensors));
             CHECK(trained.state.epoch * 7 + trained.state.step_in_epoch == step);
             CHECK(trained.state.history.loss.size() == static_cast<std::size_t>(trained.state.epoch));
@@ -91,7 +91,7 @@ TEST(a_huge_learning_rate_keeps_finite_weights) {
             CHECK(contains(message, "Lower learning_rate, or set clip_norm, or scale X"));
             Trained expected(*device, configuration, 4);
             if (trained.state.step > 0) train_steps(expected, rows.source(), trained.state.step);
-            CHECK(trained.state.step < 50 && trained.stored());
+            CHECK(trained.state.step < 50);
             CHECK(same_tensors(trained.state.tensors, expected.state.tensors));
             for (const float value : trained.state.tensors.params) CHECK(std::isfinite(value));
         }
@@ -111,7 +111,7 @@ TEST(an_infinite_first_loss_changes_nothing) {
         const std::vector<float> weights(50, 3e38F);  // the gradient overflows a float on any device
         source.weights = weights.data();
         CHECK_THROWS(trained.fit(source), ErrorKind::divergence);
-        CHECK(trained.state.step == 0 && same_tensors(trained.state.tensors, before) && trained.stored());
+        CHECK(trained.state.step == 0 && same_tensors(trained.state.tensors, before));
     }
 }
 
@@ -132,7 +132,7 @@ TEST(partial_fit_diverges_as_cleanly) {
         hooks.reducer = &counter;
         hooks.stop = &stop;
         expected.partial_fit(rows.source(), hooks);
-        CHECK(same_tensors(trained.state.tensors, expected.state.tensors) && trained.stored());
+        CHECK(same_tensors(trained.state.tensors, expected.state.tensors));
         CHECK(same_progress(trained.state, expected.state));
     }
 }
@@ -148,7 +148,7 @@ TEST(a_validation_loss_that_overflows_is_divergence) {
     RowFeed held_out(validation);
     CHECK(!std::isfinite(evaluate(*trained.model, held_out)));
     CHECK_THROWS(trained.fit(rows.source(), &validation), ErrorKind::divergence);
-    CHECK(trained.stored() && trained.state.step == 7 && trained.state.history.loss.empty());
+    CHECK(trained.state.step == 7 && trained.state.history.loss.empty());
 }
 
 TEST(a_stop_while_steps_are_repeated_leaves_what_was_kept) {
@@ -183,7 +183,7 @@ TEST(a_stop_while_steps_are_repeated_leaves_what_was_kept) {
             CHECK(interrupted == throws && diverged == !throws);
             Trained expected(*device, noisy(), 4);
             train_steps(expected, rows.source(), 259);
-            CHECK(trained.state.step == 259 && trained.state.epoch == 37 && trained.stored());
+            CHECK(trained.state.step == 259 && trained.state.epoch == 37);
             CHECK(same_tensors(trained.state.tensors, expected.state.tensors));
         }
     }
@@ -214,7 +214,7 @@ TEST(a_reducer_that_throws_leaves_what_was_kept) {
             const std::int64_t kept = step < 259 ? 0 : 259;
             Trained expected(*device, noisy(), 4);
             if (kept > 0) train_steps(expected, rows.source(), kept);
-            CHECK(passed && trained.state.step == kept && trained.stored());
+            CHECK(passed && trained.state.step == kept);
             CHECK(same_tensors(trained.state.tensors, expected.state.tensors));
             CHECK(trained.state.epoch == kept / 7 && trained.state.step_in_epoch == 0);
         }
@@ -227,7 +227,7 @@ TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
     for (const Device* device : devices()) {
         Trained trained(*device, noisy(), 4);
         PlantNan plant(5);
-        GuardedSteps steps(*trained.model, trained.state, trained.state.tensors,
+        GuardedSteps steps(*trained.model, trained.state,
                            {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &plant});
         StopAtStep stop(plant, 3);
         StopAtCall never(INT64_MAX);
@@ -235,7 +235,7 @@ TEST(a_range_that_was_stopped_is_repeated_as_far_as_it_went) {
         CHECK_THROWS(steps.run(std::vector<double>(4, 0.01), never), ErrorKind::divergence);
         Trained expected(*device, noisy(), 4);
         PlantNan counter(-1);
-        GuardedSteps again(*expected.model, expected.state, expected.state.tensors,
+        GuardedSteps again(*expected.model, expected.state,
                            {source, RowOrder({}, 50, 11, true), 8, UpdateRule{}, Noise{}, &counter});
         again.run(std::vector<double>(5, 0.01), never);
         trained.model->read(trained.state.tensors);

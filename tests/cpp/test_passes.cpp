@@ -38,7 +38,7 @@ TEST(partial_fit_gives_up_interrupted_passes) {
         hooks.stop = &again;
         trained.partial_fit(rows.source(), hooks);
         CHECK(trained.state.step == 3 && trained.state.step_in_epoch == 0 && trained.state.weight_sum == 0.0);
-        CHECK(trained.state.epoch == 0 && trained.state.history.loss.empty() && trained.stored());
+        CHECK(trained.state.epoch == 0 && trained.state.history.loss.empty());
         trained.partial_fit(rows.source());
         CHECK(trained.state.step == 6 && trained.state.epoch == 1 && trained.state.history.loss.size() == 1);
     }
@@ -114,6 +114,7 @@ TEST(training_rows_are_the_only_ones_seen) {
         Trained subset(*device, small_configuration(), 5);
         RowFeed all(rows.source());
         isthmus::fit(*subset.model, subset.state, subset.configuration, all, nullptr, {}, numbers);
+        subset.model->read(subset.state.tensors);
         Trained copied(*device, small_configuration(), 5);
         copied.fit(chosen.source());
         CHECK(same_tensors(subset.state.tensors, copied.state.tensors));
@@ -155,11 +156,11 @@ TEST(epochs_beyond_counting_are_refused) {
         trained.state.epoch = 0xffffffff - 2;
         trained.state.step_in_epoch = 1;
         CHECK_THROWS(trained.fit(rows.source()), ErrorKind::value);
-        CHECK(trained.state.step_in_epoch == 1 && trained.stored());
+        CHECK(trained.state.step_in_epoch == 1);
         trained.state.epoch = 0;
         trained.state.step = INT64_MAX - 8;
         CHECK_THROWS(trained.fit(rows.source()), ErrorKind::value);
-        CHECK(trained.state.step_in_epoch == 1 && trained.stored());
+        CHECK(trained.state.step_in_epoch == 1);
     }
 }
 

@@ -79,7 +79,6 @@ TEST(fit_counts_and_reports) {
         }
         CHECK(trained.state.history.loss[2] < trained.state.history.loss[0]);
         CHECK(trained.state.history.val_loss[2] == evaluate(*trained.model, feed));
-        CHECK(trained.stored());
     }
 }
 
@@ -147,7 +146,6 @@ TEST(early_stopping_watches_the_validation_loss) {
         CHECK(same_bits(trained.state.tensors.params, one.state.tensors.params));
         CHECK(same_bits(trained.state.tensors.m, four.state.tensors.m));
         CHECK(same_bits(trained.state.tensors.v, four.state.tensors.v));
-        CHECK(trained.stored());
 
         Trained kept(*device, watching(50), 5);
         kept.configuration.restore_best = false;
@@ -201,7 +199,6 @@ TEST(interrupted_anywhere_and_continued_is_uninterrupted) {
                 Hooks hooks;
                 hooks.stop = &stop;
                 if (parts.fit(rows.source(), held_out, hooks) == FitEnd::stopped) ++stops;
-                CHECK(parts.stored());
                 if (parts.state.epoch < 4) {
                     CHECK(parts.fit_epochs(4 - parts.state.epoch, rows.source(), held_out) == end);
                 }

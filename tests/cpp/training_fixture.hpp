@@ -101,6 +101,7 @@ struct Trained {
     }
 
     FitEnd fit(const RowSource& training, const RowSource* validation = nullptr, const Hooks& hooks = {}) {
+        const Reader reader{*this};
         RowFeed rows(training);
         std::optional<RowFeed> held_out;
         if (validation) held_out.emplace(*validation);
@@ -112,15 +113,17 @@ struct Trained {
         return fit(training, validation, hooks);
     }
     void partial_fit(const RowSource& training, const Hooks& hooks = {}) {
+        const Reader reader{*this};
         RowFeed rows(training);
         isthmus::partial_fit(*model, state, configuration, rows, hooks);
     }
-    // Whether the state is what the model holds.
-    bool stored() const {
-        Tensors held;
-        model->read(held);
-        return same_tensors(held, state.tensors);
-    }
+
+private:
+    // Reads the tensors from the model however training ends.
+    struct Reader {
+        Trained& trained;
+        ~Reader() { trained.model->read(trained.state.tensors); }
+    };
 };
 
 // All but the seconds.

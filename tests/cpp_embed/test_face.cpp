@@ -129,6 +129,45 @@ void rows_through_a_model() {
     CHECK(moved.get() != nullptr && session.get() == nullptr);
 }
 
+void weights_and_names() {
+    isthmus::Autoencoder model(kFeatures, {{"encoder_layers", {4, 2}}, {"random_state", 0}});
+    const std::vector<isthmus_shape> shapes = model.weight_shapes();
+    CHECK(shapes.size() == 8 && shapes[0].rows == 4 && shapes[0].cols == kFeatures && shapes[1].cols == 1);
+    std::vector<float> weights = model.weights();
+    CHECK(weights.size() == 2 * (4 * kFeatures + 4 * 2) + 4 + 2 + 4 + kFeatures);
+    weights[3] = 0.5F;
+    model.set_weights(weights);
+    CHECK(model.weights() == weights);
+    CHECK(throws<isthmus::ValueError>([&] { model.set_weights({weights.data(), 3}); }));
+
+    CHECK(model.feature_names().empty());
+    const std::vector<std::string> names{"a", "b", "c", "d", "\xC3\xA9", ""};
+    model.set_feature_names(names);
+    CHECK(isthmus::Autoencoder::from_bytes(model.to_bytes()).feature_names() == names);
+    CHECK(throws<isthmus::ValueError>([&] { model.set_feature_names({"a"}); }));
+    model.set_feature_names({});
+    CHECK(model.feature_names().empty());
+}
+
+void missing_values_and_draws() {
+    std::vector<float> x = numbers();
+    x[8] = std::nanf("");
+    const isthmus::Rows rows(x.data(), kRows, kFeatures);
+    isthmus::Autoencoder model(kFeatures, {{"encoder_layers", {4, 2}}, {"missing", "mask"}, {"epochs", 2}});
+    model.fit(rows);
+    const std::vector<float> filled = model.impute(rows);
+    CHECK(filled[8] == model.reconstruct(rows)[8] && filled[9] == x[9]);
+    CHECK(throws<isthmus::RuntimeError>([&] { (void)model.sample(1, 0); }));
+
+    const isthmus::Autoencoder generator(kFeatures, {{"kind", "variational_autoencoder"}, {"encoder_layers", {4, 2}}});
+    const isthmus::Rows whole(filled.data(), kRows, kFeatures);
+    const std::vector<float> drawn = generator.draw_codes(whole, 1);
+    CHECK(drawn != generator.encode(whole) && drawn == generator.draw_codes(whole, 1));
+    CHECK(generator.draw_codes({filled.data() + kFeatures, 1, kFeatures}, 1, 1)[0] == drawn[2]);
+    CHECK(generator.sample(3, 1).size() == 3 * kFeatures);
+    CHECK(throws<isthmus::ValueError>([&] { (void)generator.impute(rows); }));
+}
+
 void files() {
     isthmus::Autoencoder model(kFeatures, {{"encoder_layers", {4, 2}}, {"random_state", 0}});
     const std::string bytes = model.to_bytes();
@@ -152,6 +191,8 @@ int main() {
     parameters();
     training();
     rows_through_a_model();
+    weights_and_names();
+    missing_values_and_draws();
     files();
     std::printf("%d failures\n", failures);
     return failures == 0 ? 0 : 1;

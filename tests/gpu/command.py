@@ -7,8 +7,8 @@
     tests/gpu/run --emulated                   what of it runs without a GPU, to try the command itself
 
 Builds, installs the package, runs the conformance tests of the PTX wrappers, the C++ and Python tests on the GPU,
-compute-sanitizer, each of its tools first shown to find a planted bug, and the bench. Writes results.json, the bench's
-gpu.json, and log.txt.
+compute-sanitizer, each of its tools first shown to find a planted bug, and the bench. Writes results.json, after every
+stage anew, the bench's gpu.json, and log.txt.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,11 @@ def versions(find: dict[str, str | None]) -> dict[str, str | None]:
     return found
 
 
-def report(results: list[Result], facts: dict[str, Any]) -> dict[str, Any]:
-    """What results.json holds. ``passed`` is true when every stage ran and passed."""
-    return facts | {"passed": all(r.result == PASSED for r in results), "stages": [r.as_json() for r in results]}
+def report(results: list[Result], facts: dict[str, Any], to_come: list[str]) -> dict[str, Any]:
+    """What results.json holds. ``passed`` is true when every stage ran and passed; ``to_come`` are those that have not
+    ended, in a run that was killed."""
+    passed = not to_come and all(r.result == PASSED for r in results)
+    return facts | {"passed": passed, "stages": [r.as_json() for r in results], "to_come": to_come}
 
 
 def main() -> int:
@@ -82,6 +85,7 @@ def main() -> int:
     os.environ.pop("ISTHMUS_CUDA_LIBRARY", None)  # the one that was installed, or the emulated one
     output: Path = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="isthmus-gpu-") as temporary:
         work = (arguments.work or Path(temporary)).resolve()
@@ -103,16 +107,29 @@ def main() -> int:
         }
         print(f"{facts['device'] or 'no GPU'}, driver {facts['driver'] or 'none'}", flush=True)
         (output / "log.txt").unlink(missing_ok=True)
+        ended: list[Result] = []
+
+        def write(results: list[Result], to_come: list[str]) -> None:
+            (output / "results.json").write_text(json.dumps(report(results, facts, to_come), indent=1) + "\n")
+
+        def tell(result: Result) -> None:
+            ended.append(result)
+            print(f"{result.stage}: {result.result}, {result.seconds:.0f} s {result.why}".rstrip(), flush=True)
+            done = {r.stage for r in ended}
+            write(ended, [stage.name for stage in stages if stage.name not in done])
+
+        write([], [stage.name for stage in stages])
         with open(output / "log.txt", "a") as log:  # the programs write to it, too
             results = run_stages(
                 stages,
                 arguments.seconds or (3600.0 if arguments.emulated else SECONDS),
                 work,
                 log,
-                lambda r: print(f"{r.stage}: {r.result}, {r.seconds:.0f} s {r.why}".rstrip(), flush=True),
+                tell,
             )
-    (output / "results.json").write_text(json.dumps(report(results, facts), indent=1) + "\n")
-    print(f"\n{table(results)}\nwrote {output / 'results.json'} and log.txt beside it")
+    write(results, [])
+    print(f"\n{table(results)} in {time.monotonic() - began:.0f} s")
+    print(f"wrote {output / 'results.json'} and log.txt beside it")
     print_tails(results, output / "log.txt")
     return 0 if all(result.result == PASSED for result in results) else 1
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages that run one after another, each with a limit of its own and within the time of them all; what one finds does
-not stop the others, but those that need what it makes."""
+"""Stages that run one after another, or some side by side, each with a limit of its own and within the time of them
+all; what one finds does not stop the others, but those that need what it makes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +21,8 @@ PASSED, FAILED, TIMED_OUT, NOT_RUN = "passed", "failed", "timed out", "not run"
 # In a command: the seconds that its stage has, less what it may take to end by itself.
 SECONDS = "{seconds}"
 MARGIN = 30.0
+# Stages that share a GPU at a time; most of what they do is on the host. One on machines of few cores.
+SIDE_BY_SIDE = max(1, min(5, len(os.sched_getaffinity(0)) // 3))
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Command:
 
 @dataclass(frozen=True)
 class Stage:
-    """``family`` is what --stages names; ``after`` are the names of stages that it needs, where they are run at all."""
+    """``family`` is what --stages names; ``after`` are the names of stages that it needs, where they are run at all.
+    Neighbours of the same ``beside`` run side by side, so that one that hangs costs the others nothing."""
 
     name: str
     commands: Sequence[Command]
@@ -46,6 +52,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[str] = ()
     missing: str = ""  # why it cannot run on this machine
+    beside: str = ""
 
     @property
     def family(self) -> str:
@@ -106,24 +113,50 @@ def short(word: str) -> str:
     return Path(word).name if "/" in word else word
 
 
+class Run:
+    """Runs stages; their output comes into the log stage by stage, and lies in NAME.part beside it until then."""
+
+    def __init__(self, seconds: float, folder: Path, log: IO[str], tell: Callable[[Result], None]) -> None:
+        self.seconds = seconds
+        self.end = time.monotonic() + seconds
+        self.folder = folder
+        self.log = log
+        self.tell = tell
+        self.lock = threading.Lock()
+        self.results: dict[str, Result] = {}
+
+    def why_not(self, stage: Stage, limit: float) -> str:
+        lost = [name for name in stage.after if name in self.results and self.results[name].result != PASSED]
+        if stage.missing or lost:
+            return stage.missing or f"{', '.join(lost)} did not pass"
+        return f"the {self.seconds:.0f} s are over" if limit <= 0 else ""
+
+    def stage(self, stage: Stage) -> Result:
+        limit = min(stage.limit, self.end - time.monotonic())
+        if why := self.why_not(stage, limit):
+            result, said = Result(stage.name, NOT_RUN, why=why), ""
+        else:
+            part = Path(self.log.name).with_name(f"{stage.name.replace(' ', '-')}.part")
+            with open(part, "a") as own:
+                result = run_stage(stage, limit, self.folder, own)
+            said = part.read_text(errors="replace")
+            part.unlink()
+        with self.lock:
+            self.log.write(said)
+            self.log.flush()
+            self.results[stage.name] = result
+            self.tell(result)
+        return result
+
+
 def run_stages(stages: Sequence[Stage], seconds: float, folder: Path, log: IO[str],
                tell: Callable[[Result], None] = lambda result: None) -> list[Result]:  # fmt: skip
-    """The result of each, in their order; no stage goes on when the seconds are over."""
-    end = time.monotonic() + seconds
+    """The result of each, in their order, of which ``tell`` hears at once; none goes on when the seconds are over."""
+    run = Run(seconds, folder, log, tell)
     results: list[Result] = []
-    for stage in stages:
-        lost = [r.stage for r in results if r.stage in stage.after and r.result != PASSED]
-        limit = min(stage.limit, end - time.monotonic())
-        if stage.missing:
-            result = Result(stage.name, NOT_RUN, why=stage.missing)
-        elif lost:
-            result = Result(stage.name, NOT_RUN, why=f"{', '.join(lost)} did not pass")
-        elif limit <= 0:
-            result = Result(stage.name, NOT_RUN, why=f"the {seconds:.0f} s are over")
-        else:
-            result = run_stage(stage, limit, folder, log)
-        results.append(result)
-        tell(result)
+    for _, group in groupby(stages, lambda stage: stage.beside or id(stage)):
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            results += pool.map(run.stage, group)
     return results
 
 
@@ -139,4 +172,4 @@ def table(results: Sequence[Result]) -> str:
     width = max(len(r.stage) for r in results)
     lines = [f"{r.stage:{width}}  {r.result:9}  {r.seconds:7.1f} s  {r.why}".rstrip() for r in results]
     count = sum(r.result == PASSED for r in results)
-    return "\n".join([*lines, f"{count} of {len(results)} passed, {sum(r.seconds for r in results):.0f} s"])
+    return "\n".join([*lines, f"{count} of {len(results)} passed"])

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the wrappers of csrc/cuda/ptx.hpp and csrc/cuda/ptx promise, as the PTX manual states it. The same file is built
-// by nvcc for a GPU and by the C++ compiler for the emulator, whose twins share one reading of that manual: only a GPU
-// can say it is right. A wrapper that is new gets its tests here.
+// What the wrappers of csrc/cuda/ptx.hpp and csrc/cuda/ptx, and what math/scalar.hpp has of a GPU alone, promise, as
+// the PTX manual states it. The same file is built by nvcc for a GPU and by the C++ compiler for the emulator, whose
+// twins share one reading of that manual: only a GPU can say it is right. A wrapper that is new gets its tests here.
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -11,6 +15,7 @@
 #include "cuda/buffer.hpp"
 #include "cuda/ptx.hpp"
 #include "cuda/stream.hpp"
+#include "math/scalar.hpp"
 
 using namespace isthmus::cuda;
 
@@ -201,6 +206,80 @@ TEST(stages_are_filled_while_others_are_read) {
         for (int round = 0; round < kRounds; ++round) sum += static_cast<float>(round * 64 + 63 - thread + 1);
         CHECK(y[static_cast<std::size_t>(thread)] == sum);
     }
+}
+
+// ---- quotients and roots --------------------------------------------------------------------------------------------
+
+// root(a), 1 / a and a / b of every kStep-th positive float and some b from 1 to 2. The quotients of the largest floats
+// and of the least may be 0, or lose digits.
+constexpr std::int64_t kSome = 1 << 15;
+constexpr std::int32_t kStep = 0x7f800000 / kSome + 1;  // odd: the last digits vary
+
+ISTHMUS_HD float numerator(std::int64_t i) { return isthmus::math::from_bits(static_cast<std::int32_t>(i) * kStep); }
+ISTHMUS_HD float denominator(std::int64_t i) {
+    const auto digits = static_cast<std::uint32_t>(i) * 0x9e3779U & 0x7fffffU;
+    return isthmus::math::from_bits(0x3f800000 | static_cast<std::int32_t>(digits));
+}
+
+__global__ void quotients(const float*, float* y) {
+    for (std::int64_t i = threadIdx.x; i < kSome; i += blockDim.x) {
+        const float a = numerator(i);
+        y[3 * i] = isthmus::math::root(a);
+        y[3 * i + 1] = isthmus::math::reciprocal(a);
+        y[3 * i + 2] = isthmus::math::divide(a, denominator(i));
+    }
+}
+
+double ulps(float result, double exact) {
+    const auto nearest = static_cast<float>(exact);
+    const double ulp = static_cast<double>(std::nextafter(nearest, std::numeric_limits<float>::max())) - nearest;
+    return std::abs(result - exact) / ulp;
+}
+
+TEST(quotients_are_within_one_ulp_and_roots_within_two) {
+    const std::vector<float> y = results(quotients, 256, 1, 3 * kSome);
+    double worst[3] = {};
+    for (std::int64_t i = 0; i < kSome; ++i) {
+        const double a = numerator(i);
+        const double exact[3] = {std::sqrt(a), 1.0 / a, a / denominator(i)};
+        for (std::size_t j = 0; j < 3; ++j) {
+            const float result = y[static_cast<std::size_t>(3 * i) + j];
+            // Of normal numbers, and quotients that are normal, too.
+            if (a < 2.4e-38 || exact[j] < 2.4e-38) {
+                CHECK(result >= 0.0F && (j == 1 || result <= 2.0F * static_cast<float>(exact[j])));
+            } else {
+                worst[j] = std::max(worst[j], ulps(result, exact[j]));
+            }
+        }
+    }
+    std::printf("     worst: root %.3f, reciprocal %.3f, quotient %.3f ULP\n", worst[0], worst[1], worst[2]);
+    CHECK(worst[0] <= 2.0);
+    CHECK(worst[1] <= 1.0);
+    CHECK(worst[2] <= 1.0);
+}
+
+__global__ void edges(const float*, float* y) {
+    const float infinity = isthmus::math::from_bits(0x7f800000);
+    const float largest = isthmus::math::from_bits(0x7f7fffff);
+    const float nan = isthmus::math::from_bits(0x7fc00000);
+    y[0] = isthmus::math::root(0.0F);
+    y[1] = isthmus::math::root(infinity);
+    y[2] = isthmus::math::root(nan);
+    y[3] = isthmus::math::divide(1.0F, largest);
+    y[4] = isthmus::math::divide(nan, 1.0F);
+    y[5] = isthmus::math::divide(1.0F, nan);
+    y[6] = isthmus::math::reciprocal(largest);
+    y[7] = isthmus::math::divide(0.0F, 1e-8F);
+}
+
+// What Adam rests on: no step where a moment is 0 or the second one is infinite, and NaN stays NaN.
+TEST(edges_of_quotients_and_roots) {
+    const std::vector<float> y = results(edges, 1, 1, 8);
+    CHECK(y[0] == 0.0F && std::isinf(y[1]) && std::isnan(y[2]));
+    CHECK(y[3] >= 0.0F && y[3] < 3e-39F);
+    CHECK(std::isnan(y[4]) && std::isnan(y[5]));
+    CHECK(y[6] >= 0.0F && y[6] < 3e-39F);
+    CHECK(y[7] == 0.0F);
 }
 
 }  // namespace

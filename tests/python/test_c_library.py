@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class Placement(ctypes.Structure):
 CPU = Placement(ctypes.sizeof(Placement), b"cpu", 0, 0)
 
 
+def floats(array: NDArray[np.float32]) -> Any:
+    return array.ctypes.data_as(POINTER(c_float))
+
+
 def rows(array: NDArray[Any]) -> Rows:
     return Rows(array.ctypes.data, *array.shape, *array.strides, NUMBERS[array.dtype.str[1:]], 0)
 
@@ -70,6 +74,12 @@ class Library:
             getattr(self.c, f"isthmus_{name}").argtypes = [
                 c_void_p, POINTER(c_float), c_int64, POINTER(c_float), c_size_t,
             ]
+        self.c.isthmus_impute.argtypes = self.c.isthmus_encode.argtypes
+        self.c.isthmus_draw_codes.argtypes = [c_void_p, POINTER(Rows), c_uint64, c_int64, POINTER(c_float), c_size_t]
+        self.c.isthmus_sample.argtypes = [c_void_p, c_int64, c_uint64, POINTER(c_float), c_size_t]
+        self.c.isthmus_get_weights.argtypes = [c_void_p, POINTER(c_float), c_size_t]
+        self.c.isthmus_set_weights.argtypes = [c_void_p, POINTER(c_float), c_size_t]
+        self.c.isthmus_set_feature_names.argtypes = [c_void_p, POINTER(c_char_p), c_size_t]
         self.c.isthmus_session_create.argtypes = [c_void_p, c_int64, c_int32, POINTER(c_void_p)]
         self.c.isthmus_session_destroy.argtypes = [c_void_p]
 
@@ -184,6 +194,40 @@ def test_the_detector_and_sessions(library: Library, create: Any, x: NDArray[np.
             out.ctypes.data_as(POINTER(c_float)), out.size)
     assert out.tobytes() == ours.reconstruct(some).tobytes()
     library.c.isthmus_session_destroy(session)
+
+
+def test_weights_and_names_are_those_of_python(library: Library, create: Any, x: NDArray[np.float32]) -> None:
+    ours = Autoencoder((9, 4), tied_weights=True, random_state=5, device="cpu").initialize(14)
+    model = create(14, encoder_layers=[9, 4], tied_weights=True, random_state=5)
+    flat = np.concatenate([weight.ravel() for weight in ours.get_weights()])
+    got = np.empty_like(flat)
+    library("get_weights", model.handle, floats(got), got.size)
+    assert got.tobytes() == flat.tobytes()
+    ours.set_weights([weight * np.float32(0.5) for weight in ours.get_weights()])
+    library("set_weights", model.handle, floats(flat * np.float32(0.5)), flat.size)
+    assert model.run("encode", x, (300, 4)).tobytes() == ours.encode(x).tobytes()
+
+    names = [f"column {i}" for i in range(14)]
+    library("set_feature_names", model.handle, (c_char_p * 14)(*(name.encode() for name in names)), 14)
+    assert list(Autoencoder.from_bytes(model.file(), device="cpu").feature_names_in_) == names
+
+
+def test_imputed_and_drawn_as_python_does(library: Library, create: Any, x: NDArray[np.float32]) -> None:
+    holes = x.copy()
+    holes[::3, 5] = np.nan
+    ours = Autoencoder((9, 4), missing="mask", scaling="minmax", epochs=2, random_state=5, device="cpu").fit(holes)
+    model = create(14, encoder_layers=[9, 4], missing="mask", scaling="minmax", epochs=2, random_state=5)
+    library("fit", model.handle, byref(rows(holes)), None, None)
+    assert model.run("impute", holes, x.shape).tobytes() == ours.impute(holes).tobytes()
+
+    generator = VariationalAutoencoder((9, 4), epochs=2, random_state=5, device="cpu").fit(x)
+    model = create(14, kind="variational_autoencoder", encoder_layers=[9, 4], epochs=2, random_state=5)
+    library("fit", model.handle, byref(rows(x)), None, None)
+    code, new = np.empty((300, 4), np.float32), np.empty((20, 14), np.float32)
+    library("draw_codes", model.handle, byref(rows(x)), 11, 0, floats(code), code.size)
+    assert code.tobytes() == generator.encode(x, sample=True, random_state=11).tobytes()
+    library("sample", model.handle, 20, 11, floats(new), new.size)
+    assert new.tobytes() == generator.sample(20, random_state=11).tobytes()
 
 
 def test_python_files_are_read(library: Library, x: NDArray[np.float32]) -> None:

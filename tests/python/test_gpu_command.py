@@ -79,6 +79,59 @@ def test_a_stage_that_hangs_ends_with_all_that_it_started(tmp_path: Path) -> Non
     assert not (tmp_path / "alive").exists()
 
 
+def test_stages_side_by_side_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for a file that the other one makes; one after another both would time out."""
+    import stages
+    from stages import Command, Stage
+
+    monkeypatch.setattr(stages, "SIDE_BY_SIDE", 3)
+
+    def meets(mine: str, other: str) -> Any:
+        code = f"import pathlib, time; pathlib.Path({mine!r}).touch(); print('line of', {mine!r})\n"
+        code += f"while not pathlib.Path({other!r}).exists(): time.sleep(0.01)\nprint('met', {other!r})"
+        return Stage(f"meets {other}", [Command(python(code))], 30, beside="together")
+
+    fails = Stage("fails", [Command(["false"])], 30, beside="together")
+    needs = Stage("needs", [Command(["true"])], 30, after=["fails"])
+    heard: list[str] = []
+    with open(tmp_path / "log.txt", "a") as log:
+        results = stages.run_stages([meets("one", "two"), meets("two", "one"), fails, needs], 60, tmp_path, log,
+                                    lambda result: heard.append(result.stage))  # fmt: skip
+    assert [r.result for r in results] == ["passed", "passed", "failed", "not run"]
+    assert sorted(heard) == ["fails", "meets one", "meets two", "needs"]
+    said = (tmp_path / "log.txt").read_text()
+    for mine, other in (("one", "two"), ("two", "one")):  # what a stage prints stays together
+        assert f"line of {mine}\nmet {other}\n" in said
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_that_is_killed_tells_what_it_had(tmp_path: Path) -> None:
+    """results.json is there after each stage, and what the stage under way had printed beside it."""
+    folder = tmp_path / "build" / "tests" / "cuda_emulator"
+    folder.mkdir(parents=True)
+    for name in ("planted", "test_conformance", "test_conformance_hopper"):
+        text = "#!/bin/sh\necho began\ncase $1 in synccheck) sleep 60;; esac\n"
+        (folder / f"emulated_{name}").write_text(text)
+        (folder / f"emulated_{name}").chmod(0o755)
+    out = tmp_path / "out"
+    command = [sys.executable, str(GPU / "run"), "--emulated", "--build", str(tmp_path / "build"), "--output", str(out)]
+    running = subprocess.Popen([*command, "--stages", "conformance", "synccheck", "bench"], cwd=tmp_path,
+                               stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        part = out / "synccheck.part"
+        while not (part.exists() and "began" in part.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        running.kill()
+        running.wait()
+    result = json.loads((out / "results.json").read_text())
+    assert [(s["stage"], s["passed"]) for s in result["stages"]] == [("conformance", True)]
+    assert result["to_come"] == ["synccheck", "bench"]
+    assert result["passed"] is False
+
+
 def test_the_time_of_all_stages_is_limited(tmp_path: Path) -> None:
     from stages import Command, Stage
 

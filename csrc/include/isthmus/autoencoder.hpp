@@ -34,8 +34,7 @@ inline namespace abi1 {
 
 static_assert(ISTHMUS_ABI_VERSION == 1, "this header and isthmus/version.h are of different versions");
 
-// ---- errors: one class for each status, as in Python
-// ------------------------------------------------------------------ Out of memory is std::bad_alloc.
+// ---- errors: one class for each status, as in Python; out of memory is std::bad_alloc -------------------------------
 
 class Error : public std::runtime_error {
 public:
@@ -120,8 +119,7 @@ constexpr std::int32_t type_of() {
 
 }  // namespace detail
 
-// ---- what goes in and out
-// -----------------------------------------------------------------------------------------------
+// ---- what goes in and out ------------------------------------------------------------------------------------------
 
 // Contiguous numbers that stay their owner's: a std::vector, std::array, std::span, or pointer and size.
 template <class T>
@@ -247,8 +245,7 @@ struct FitOptions {
     bool resume = false;  // goes on with the fit that load_checkpoint's model is in
 };
 
-// ---- sessions
-// -----------------------------------------------------------------------------------------------------------
+// ---- sessions ------------------------------------------------------------------------------------------------------
 
 // Calls that allocate nothing, on at most as many rows as the session was made for. For one thread at a time; it may
 // outlive its model.
@@ -293,8 +290,7 @@ private:
     std::int64_t code_size_;
 };
 
-// ---- models
-// -------------------------------------------------------------------------------------------------------------
+// ---- models --------------------------------------------------------------------------------------------------------
 
 class Autoencoder {
 public:
@@ -333,6 +329,38 @@ public:
         detail::check(isthmus_to_bytes(get(), training_state ? 1 : 0, &bytes, &size));
         const std::unique_ptr<void, detail::Free> owner(bytes);
         return {static_cast<const char*>(bytes), size};
+    }
+
+    // ---- weights: flat, as isthmus_get_weights says; names: one for each feature, or none
+
+    std::vector<isthmus_shape> weight_shapes() const {
+        std::size_t count = 0;
+        detail::check(isthmus_get_weight_shapes(get(), nullptr, 0, &count));
+        std::vector<isthmus_shape> shapes(count);
+        detail::check(isthmus_get_weight_shapes(get(), shapes.data(), shapes.size(), &count));
+        return shapes;
+    }
+    std::vector<float> weights() const {
+        std::size_t count = 0;
+        for (const isthmus_shape& shape : weight_shapes()) count += numbers(shape.rows, shape.cols);
+        std::vector<float> values(count);
+        detail::check(isthmus_get_weights(get(), values.data(), values.size()));
+        return values;
+    }
+    void set_weights(View<const float> weights) {
+        detail::check(isthmus_set_weights(get(), weights.data(), weights.size()));
+    }
+    std::vector<std::string> feature_names() const {
+        char** names = nullptr;
+        std::size_t count = 0;
+        detail::check(isthmus_get_feature_names(get(), &names, &count));
+        const std::unique_ptr<char*, detail::Free> owner(names);
+        return {names, names + count};
+    }
+    void set_feature_names(const std::vector<std::string>& names) {
+        std::vector<const char*> given;
+        for (const std::string& name : names) given.push_back(name.c_str());
+        detail::check(isthmus_set_feature_names(get(), given.data(), given.size()));
     }
 
     // ---- training
@@ -392,6 +420,24 @@ public:
         std::vector<float> y(numbers(x.rows(), n_features()));
         reconstruct(x, y);
         return y;
+    }
+
+    // With missing="mask": x with the reconstruction where it is NaN.
+    std::vector<float> impute(const Rows& x) const {
+        std::vector<float> filled(numbers(x.rows(), n_features()));
+        detail::check(isthmus_impute(get(), x.get(), filled.data(), filled.size()));
+        return filled;
+    }
+    // Of a variational autoencoder.
+    std::vector<float> draw_codes(const Rows& x, std::uint64_t seed, std::int64_t first_row = 0) const {
+        std::vector<float> code(numbers(x.rows(), code_size()));
+        detail::check(isthmus_draw_codes(get(), x.get(), seed, first_row, code.data(), code.size()));
+        return code;
+    }
+    std::vector<float> sample(std::int64_t rows, std::uint64_t seed) const {
+        std::vector<float> x(numbers(rows, n_features()));
+        detail::check(isthmus_sample(get(), rows, seed, x.data(), x.size()));
+        return x;
     }
 
     std::vector<double> errors(const Rows& x, isthmus_units units = ISTHMUS_SCALED) const {

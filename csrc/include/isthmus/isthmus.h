@@ -15,6 +15,9 @@
  * time; those that change a model wait for the others and then have it to themselves. While a model is trained, a
  * reader waits for the end of the epoch. Only two things are the caller's: not to use what another thread destroys, and
  * a session belongs to one thread at a time.
+ *
+ * Floating point: every call gives what it gives in the default mode, whatever rounding and handling of denormals the
+ * caller has set, and leaves mode and flags as they were. A callback runs in the default mode.
  */
 #ifndef ISTHMUS_ISTHMUS_H
 #define ISTHMUS_ISTHMUS_H
@@ -102,7 +105,7 @@ typedef struct isthmus_placement {
 
 /* A model for rows of n_features numbers, with initial weights. `parameters` is a JSON object of the parameters of
    Python's constructors but device, n_threads, max_seconds and max_memory, and of "kind", "autoencoder",
-   "anomaly_detector" or "variational_autoencoder" (whose code is the mean):
+   "anomaly_detector" or "variational_autoencoder" (whose code is the mean; isthmus_draw_codes draws):
 
        {"encoder_layers": [128, 32], "loss": "bce", "epochs": 50, "random_state": 0}
 
@@ -150,6 +153,31 @@ typedef enum isthmus_series {
    `capacity`, may be NULL to ask for that alone. */
 ISTHMUS_API isthmus_status isthmus_get_history(const isthmus_model* model, int32_t series, double* values,
                                                size_t capacity, size_t* count);
+
+/* ---- weights and names ------------------------------------------------------------------------------------------- */
+
+typedef struct isthmus_shape {
+    int64_t rows;
+    int64_t cols;
+} isthmus_shape;
+
+/* What is stored, each once, in the order of Python's get_weights: of each layer the weight (out, in), y = act(x w^T +
+   b), and the bias, here (out, 1). With tied_weights a decoder's layer has a bias alone, and a variational
+   autoencoder's last layer before the code gives 2 code_size numbers: means, and logarithms of variances. *count says
+   how many there are; `shapes`, which has room for `capacity`, may be NULL to ask for that alone. */
+ISTHMUS_API isthmus_status isthmus_get_weight_shapes(const isthmus_model* model, isthmus_shape* shapes, size_t capacity,
+                                                     size_t* count);
+/* All of them, one after another, row after row; `count` is the sum of rows times cols. */
+ISTHMUS_API isthmus_status isthmus_get_weights(const isthmus_model* model, float* weights, size_t count);
+/* New ones, which must be finite; the optimizer's moments begin anew, and a detector is to be trained again. */
+ISTHMUS_API isthmus_status isthmus_set_weights(isthmus_model* model, const float* weights, size_t count);
+
+/* The features' names, in UTF-8, which model files keep: Python's feature_names_in_. They are for whoever reads them;
+   rows have none here. *count is n_features, or 0 and *names NULL where there are none; *names, with all it points to,
+   is one allocation to be freed. */
+ISTHMUS_API isthmus_status isthmus_get_feature_names(const isthmus_model* model, char*** names, size_t* count);
+/* `count` is n_features, or 0 for none. */
+ISTHMUS_API isthmus_status isthmus_set_feature_names(isthmus_model* model, const char* const* names, size_t count);
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
@@ -213,21 +241,35 @@ ISTHMUS_API isthmus_status isthmus_partial_fit(isthmus_model* model, const isthm
                                                size_t sample_weight_count);
 
 /* ---- rows through a model --------------------------------------------------------------------------------------- */
-/* x has n_features columns. An output is contiguous, row after row, and its count says how many numbers it has room
-   for: as many as there are, neither more nor less. */
+/* x has n_features columns, and its values are finite; with the parameter "missing" of "mask" a NaN is a value that is
+   missing. An output is contiguous, row after row, and its count says how many numbers it has room for: as many as
+   there are, neither more nor less. It must not lie where an input does. */
 
 ISTHMUS_API isthmus_status isthmus_encode(const isthmus_model* model, const isthmus_rows* x, float* code, size_t count);
 ISTHMUS_API isthmus_status isthmus_decode(const isthmus_model* model, const isthmus_rows* code, float* x, size_t count);
 ISTHMUS_API isthmus_status isthmus_reconstruct(const isthmus_model* model, const isthmus_rows* x, float* y,
                                                size_t count);
 
+/* Of a model with missing="mask": x (rows, n_features) as float32 and, where it is NaN, the reconstruction. */
+ISTHMUS_API isthmus_status isthmus_impute(const isthmus_model* model, const isthmus_rows* x, float* filled,
+                                          size_t count);
+
+/* Of a variational autoencoder; else ISTHMUS_RUNTIME. Codes drawn from the distributions of x's rows, N(mean,
+   exp(log variance)): that of row r depends on the seed and on first_row + r alone, so that rows may come in parts.
+   Python's encode(sample=True) with random_state=seed. */
+ISTHMUS_API isthmus_status isthmus_draw_codes(const isthmus_model* model, const isthmus_rows* x, uint64_t seed,
+                                              int64_t first_row, float* code, size_t count);
+/* New rows (rows, n_features): codes drawn from N(0, 1), decoded. Python's sample(rows) with random_state=seed. */
+ISTHMUS_API isthmus_status isthmus_sample(const isthmus_model* model, int64_t rows, uint64_t seed, float* x,
+                                          size_t count);
+
 typedef enum isthmus_units {
     ISTHMUS_SCALED = 0, /* after `scaling`, as the loss is */
     ISTHMUS_INPUT = 1   /* of the differences in the units of x; not with the loss bce */
 } isthmus_units;
 
-/* Each row's error, the mean of its loss over the features; `units` is an isthmus_units; per_feature (rows x
-   n_features), which may be NULL, takes each element's. */
+/* Each row's error, the mean of its loss over the features that it has, NaN where it has none; `units` is an
+   isthmus_units; per_feature (rows x n_features), which may be NULL, takes each element's, NaN for one missing. */
 ISTHMUS_API isthmus_status isthmus_errors(const isthmus_model* model, const isthmus_rows* x, int32_t units,
                                           double* errors, size_t count, float* per_feature, size_t per_feature_count);
 /* How normal each row is: the negative error, of a detector the negative mean of what per_feature takes: each feature's
