@@ -49,8 +49,8 @@ private:
     void (*call_)(void*, const Member&);
 };
 
-// Runs body on up to `threads` threads (fewer when the system gives fewer, one in a forked child), each in the kernels' floating-point mode.
-// The body must not throw: a member that left would leave the others at the barrier.
+// Runs body on up to `threads` threads (fewer when the system gives fewer, one in a forked child), each in the kernels'
+// floating-point mode. The body must not throw: a member that left would leave the others at the barrier.
 void run_team(int threads, TeamBody body);
 
 // Threads worth waking for this much arithmetic: one for each `grain` of it, at most `limit`. Never changes a bit. The
