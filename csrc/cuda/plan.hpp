@@ -82,10 +82,11 @@ inline TileSize tile_for(std::int64_t rows, std::int64_t cols, const Limits& lim
 // multiprocessor at a time, if outputs of the three tiles come at these rates. On paper; to be measured on a device.
 inline TileSize tensor_core_tile(std::int64_t rows, std::int64_t cols, const Limits& limits) {
     if (limits.tile) return *limits.tile;
+    constexpr std::pair<TileSize, double> kRates[] = {
+        {TileSize::large, 1.0}, {TileSize::medium, 0.7}, {TileSize::small, 0.3}};
     TileSize best = TileSize::large;
     double least = 0.0;
-    for (const auto& [tile, rate] :
-         {std::pair{TileSize::large, 1.0}, {TileSize::medium, 0.7}, {TileSize::small, 0.3}}) {
+    for (const auto& [tile, rate] : kRates) {
         const std::int64_t s = side(tile);
         const std::int64_t tiles = (rows + s - 1) / s * ((cols + s - 1) / s);
         const std::int64_t rounds = (tiles - 1) / std::max(limits.multiprocessors, 1) + 1;

@@ -80,7 +80,8 @@ def _array(X: object, name: str, wanted: str, missing: bool = False) -> NDArray[
     except ValueError as error:
         raise ValueError(f"{name} must be {wanted}: {error}") from error
     if array.ndim == 0:
-        batches = "" if isinstance(X, Number) else "; fit and validation_data alone take rows in batches"
+        in_batches = (hasattr(X, "__iter__") or callable(X)) and not hasattr(X, "__array__")
+        batches = "; fit and validation_data alone take rows in batches" if in_batches else ""
         raise ValueError(f"{name} must be {wanted}; got a single {type(X).__name__}{batches}")
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")

@@ -120,7 +120,7 @@ class Stream:
                 f"than there are epochs: pass a function that makes a fresh one each time, or its batches to "
                 f"partial_fit, one by one"
             )
-        if batches is self._last:
+        if makes and batches is self._last:
             raise ValueError(f"{name}() gave the same iterator as before; it must make a fresh one each time")
         return batches
 

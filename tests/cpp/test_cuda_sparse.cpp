@@ -72,6 +72,17 @@ TEST(sparse_rows_have_the_bits_of_dense_ones) {
     }
 }
 
+TEST(the_order_of_threads_changes_nothing) {
+    const SparseRows rows(64);
+    const Program program = build_program(network({7, 3}, Activation::tanh, Loss::mse), kCols);
+    const Range steps(ascending(64), 16);
+    const Result expected = train(gpu(), program, rows.source(nullptr), steps.range);
+    for (const char* order : {"reverse", "1", "2", "3"}) {
+        const Variable threads("ISTHMUS_EMULATOR_ORDER", order);
+        CHECK(same(train(gpu(), program, rows.source(nullptr), steps.range), expected));
+    }
+}
+
 TEST(every_plan_declines_sparse_rows_but_the_one_for_all) {
     const SparseRows rows(64);
     const Program program = build_program(network({7, 3}, Activation::tanh, Loss::mse), kCols);

@@ -130,7 +130,8 @@ TEST(boxes_are_swizzled_and_zero_outside) {
     copy_async(on_device.data(), matrix.data(), on_device.size(), stream);
     stream.synchronize();
     const CUtensorMap map = tensor_map({on_device.data(), kStride, 0, 1}, 0, kRows, kCols, kBoxRows);
-    for (const auto& [column, row] : {std::pair(0, 0), {64, 14}, {100, 20}, {128, 3}, {0, 40}, {-8, -3}}) {
+    constexpr std::pair<int, int> kFirst[] = {{0, 0}, {64, 14}, {100, 20}, {128, 3}, {0, 40}, {-8, -3}};
+    for (const auto& [column, row] : kFirst) {
         const std::vector<Bfloat16> y = results(copies, 32, 2 * kBoxRows * 64, map, column, row);
         bool right = true;
         for (int i = 0; i < 2 * kBoxRows * 64; ++i) {

@@ -109,26 +109,30 @@ rows, features, parameters, wide = {
     "best, clipped": (260, 500, dict(encoder_layers=(2000, 50), batch_size=2, patience=3, clip_norm=1.0), False),
     "checkpoints": (260, 500, dict(encoder_layers=(2000, 50), batch_size=2), False),
     "rows": (200_000, 64, dict(encoder_layers=(8,), batch_size=1024), True),
+    "batches": (1000, 64, dict(encoder_layers=(8,), batch_size=1024, missing="mask"), False),
 }[name]
 X = rng.random((rows, features), np.float64 if wide else np.float32)
+data = (lambda: (X for _ in range(200))) if name == "batches" else X
 Autoencoder((2,), epochs=1).fit(X[:10])
+if name == "batches":
+    X[::7, 3] = np.nan
 def model(**more):
     return Autoencoder(**parameters, epochs=2, random_state=0, n_threads=1, **more)
 keeping = {"checkpoint": folder} if name == "checkpoints" else {}
 try:
-    model(warm_start=True).initialize(features).set_params(max_memory=1).fit(X, **keeping)
+    model(warm_start=True).initialize(features).set_params(max_memory=1).fit(data, **keeping)
 except MemoryError as error:
     told = int(re.search(r"takes (\\d+):", str(error))[1])
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")
-fitted = model(max_memory=told).fit(X, **keeping)
+fitted = model(max_memory=told).fit(data, **keeping)
 print(told, status("VmHWM") - before)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("case", ["wide", "best, clipped", "checkpoints", "rows"])
+@pytest.mark.parametrize("case", ["wide", "best, clipped", "checkpoints", "rows", "batches"])
 def test_what_is_told_is_what_is_taken(case: str, tmp_path: Any) -> None:
     """The peak of a process is at most what was told, and 8 MB for what is no part of it, and at least two thirds."""
     told, peak = map(int, run_python(MEASURE, case, str(tmp_path / "run")).split())

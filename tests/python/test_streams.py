@@ -205,6 +205,8 @@ def test_data_loader(x: NDArray[np.float32]) -> None:
     loader = torch.utils.data.DataLoader(data, batch_size=32)
     assert is_stream(loader)
     assert bits(make().fit(loader, validation_data=loader)) == bits(make().fit(x))
+    again = torch.utils.data.DataLoader(data, batch_size=32, num_workers=1, persistent_workers=True)
+    assert bits(make().fit(again)) == bits(make().fit(x))  # the same iterator each time, set back
     shuffled = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
     assert make().fit(shuffled).n_iter_ == 3  # an order of its own each time
 
