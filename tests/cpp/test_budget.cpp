@@ -47,19 +47,19 @@ TEST(needs_follow_from_sizes) {
     // 100-1000-10-1000-100: weights and biases, each a multiple of 16 floats.
     const double flat = 4.0 * (100'000 + 1008 + 10'000 + 16 + 10'000 + 1008 + 100'000 + 112);
     Configuration plain = wide();
-    CHECK(need_of(plain, size_of(1000)).parameters == 10.0 * flat);
+    CHECK(need_of(plain, size_of(1000)).parameters == 7.0 * flat);
     FitSize checkpoints = size_of(1000);
     checkpoints.checkpoints = true;
-    CHECK(need_of(plain, checkpoints).parameters == 16.0 * flat);
+    CHECK(need_of(plain, checkpoints).parameters == 13.0 * flat);
     Configuration best = wide();
     best.patience = 3;
-    CHECK(need_of(best, size_of(1000)).parameters == 11.0 * flat);
-    CHECK(need_of(best, checkpoints).parameters == 19.0 * flat);
+    CHECK(need_of(best, size_of(1000)).parameters == 8.0 * flat);
+    CHECK(need_of(best, checkpoints).parameters == 16.0 * flat);
     best.restore_best = false;
-    CHECK(need_of(best, size_of(1000)).parameters == 10.0 * flat);
+    CHECK(need_of(best, size_of(1000)).parameters == 7.0 * flat);
     Configuration clipped = wide();
     clipped.clip_norm = 1.0;
-    CHECK(need_of(clipped, size_of(1000)).parameters == 11.0 * flat);
+    CHECK(need_of(clipped, size_of(1000)).parameters == 8.0 * flat);
 
     // A batch is at most the rows there are, and goes through the network 1024 rows at a time.
     const auto batch = [&](std::int64_t batch_size, std::int64_t rows) {
@@ -87,7 +87,7 @@ TEST(tied_sparse_and_drawn_codes_need_more) {
     const MemoryNeed plain = need_of(wide(), size_of(1000));
     Configuration tied = wide();
     tied.tied_weights = true;  // as many panels on the device, and a whole gradient
-    CHECK(10.0 * need_of(tied, size_of(1000)).parameters == 11.0 * plain.parameters);
+    CHECK(7.0 * need_of(tied, size_of(1000)).parameters == 8.0 * plain.parameters);
     Configuration sparse = wide();
     sparse.code_topk = 3;
     const double batch = 4.0 * 256.0;
@@ -102,10 +102,10 @@ TEST(what_is_too_much_is_refused_with_the_bytes) {
     const Widths widths = resolve_widths(wide(), 100);
     CHECK(refusal([&] { check_memory(widths, 0); }) == "taken");
     CHECK(refusal([&] { check_memory(widths, 10'000'000); }) == "taken");
-    CHECK(refusal([&] { check_memory(widths, 8'000'000); }) ==
-          "encoder_layers, decoder_layers: a network of widths [100,1000,10,1000,100] takes 8.88e+06 bytes of "
+    CHECK(refusal([&] { check_memory(widths, 6'000'000); }) ==
+          "encoder_layers, decoder_layers: a network of widths [100,1000,10,1000,100] takes 6.22e+06 bytes of "
           "weights "
-          "and moments; max_memory is 8000000");
+          "and moments; max_memory is 6000000");
     CHECK(refusal([&] { check_memory({{1 << 30, 1 << 29, 1 << 30}, 1}, 0); }).find("; this machine has ") !=
           std::string::npos);
 
