@@ -24,9 +24,9 @@ void check_indices(const Table& table, const CsrLengths& lengths, const std::str
     for (std::int64_t r = 0; r < table.rows; ++r) {
         const std::int64_t begin = offsets[r];
         const std::int64_t end = offsets[r + 1];
-        const std::string at = name + ".indptr[" + std::to_string(r + 1) + "] is " + std::to_string(end);
-        if (end < begin) refuse(at + ", less than the " + std::to_string(begin) + " before it");
-        if (end > entries) {
+        if (end < begin || end > entries) {
+            const std::string at = name + ".indptr[" + std::to_string(r + 1) + "] is " + std::to_string(end);
+            if (end < begin) refuse(at + ", less than the " + std::to_string(begin) + " before it");
             refuse(at + ", but there are " + std::to_string(lengths.columns) + " indices and " +
                    std::to_string(lengths.values) + " values");
         }

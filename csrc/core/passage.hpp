@@ -65,6 +65,9 @@ struct Passage {
     const std::vector<double>* means = nullptr;
 
     Missing missing() const { return means != nullptr ? Missing::mask : Missing::error; }
+    // Where none are given, may targets be rows of their own, since inputs are filled in or what is compared is
+    // clipped?
+    bool may_make_targets() const { return means != nullptr || (clip_targets && loss == Loss::bce); }
     // The rows themselves, where a device can read them all and, if `names` are given and they are therefore checked,
     // nothing is missing. Throws Error(value).
     std::optional<RowSource> in_place(const Samples& samples, const RowNames* names) const;

@@ -32,10 +32,8 @@ double bytes_of(const Table& table) {  // a row repeated is converted once
     return sizeof(float) * static_cast<double>(table.row_bytes == 0 ? 1 : table.rows) * static_cast<double>(table.cols);
 }
 
-// Targets are a copy of their own where the inputs may be filled in, or where they have to be clipped.
 bool copies_twice(const Samples& samples, const Passage& passage) {
-    const bool clips = passage.clip_targets && passage.loss == Loss::bce;
-    return !samples.targets && (clips || passage.means != nullptr);
+    return !samples.targets && passage.may_make_targets();
 }
 
 double sparse_bytes(const Table& table) {

@@ -18,6 +18,13 @@ public:
         RowNames names;  // valid as long as the rows
     };
 
+    // Rows to take together on their way, 1 MiB of float32: few enough for a cache, and some ms between two looks at a
+    // stop.
+    static std::int64_t part_rows(std::int64_t cols) {
+        constexpr std::int64_t kElements = std::int64_t{1} << 18;
+        return cols < kElements ? kElements / cols : 1;
+    }
+
     // cols: those that every piece must have. name: what the caller calls the stream.
     StreamPass(RowStream& stream, std::int64_t cols, std::string name);
 

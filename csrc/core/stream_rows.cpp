@@ -7,16 +7,6 @@
 namespace isthmus {
 namespace {
 
-// Elements converted together on their way: 1 MiB of float32.
-constexpr std::int64_t kPart = std::int64_t{1} << 18;
-
-std::int64_t part_rows(std::int64_t cols) { return std::max<std::int64_t>(1, kPart / cols); }
-
-// Targets are rows of their own where a value may be missing, or has to be clipped.
-bool may_have_targets(const Passage& passage) {
-    return passage.means != nullptr || (passage.clip_targets && passage.loss == Loss::bce);
-}
-
 void copy_rows(MatrixView from, float* to) {
     for (std::int64_t r = 0; r < from.rows; ++r) std::copy_n(from.row(r), from.cols, to + r * from.cols);
 }
@@ -24,9 +14,9 @@ void copy_rows(MatrixView from, float* to) {
 }  // namespace
 
 double stream_bytes(std::int64_t rows, std::int64_t cols, const Passage& passage) {
-    const double matrices = may_have_targets(passage) ? 2.0 : 1.0;
+    const double matrices = passage.may_make_targets() ? 2.0 : 1.0;
     const auto elements = static_cast<double>(rows) * static_cast<double>(cols);
-    const auto of_part = static_cast<double>(std::min(rows, part_rows(cols))) * static_cast<double>(cols);
+    const auto of_part = static_cast<double>(std::min(rows, StreamPass::part_rows(cols))) * static_cast<double>(cols);
     // A weight, and three numbers: its place, its key, and the learning rate where batches are of one row.
     const double each = sizeof(float) + 3.0 * sizeof(std::int64_t);
     return sizeof(float) * matrices * (elements + of_part) + each * static_cast<double>(rows);
@@ -80,7 +70,7 @@ void StreamRows::go_to(std::int64_t first) {
 }
 
 StreamPass::Part StreamRows::part(std::int64_t most) {
-    auto next = pass_.next(std::min(most, part_rows(cols_)));
+    auto next = pass_.next(std::min(most, StreamPass::part_rows(cols_)));
     if (!next) refuse_rows(pass_.rows());
     if ((next->rows.weights != nullptr) != facts_.weighted) {
         throw Error(ErrorKind::value, std::string(next->names.inputs) + (facts_.weighted ? " has no" : " has") +
@@ -114,7 +104,7 @@ void StreamRows::take(const StreamPass::Part& part, std::int64_t at, std::int64_
 }
 
 void StreamRows::check_end() {
-    while (pass_.next(part_rows(cols_))) {
+    while (pass_.next(StreamPass::part_rows(cols_))) {
     }
     if (pass_.rows() != facts_.rows) refuse_rows(pass_.rows());
 }

@@ -7,12 +7,6 @@
 #include "core/stream_pass.hpp"
 
 namespace isthmus {
-namespace {
-
-// Elements looked at together: few enough for a cache, and some ms between two looks at the stop.
-constexpr std::int64_t kPart = std::int64_t{1} << 18;
-
-}  // namespace
 
 void survey(RowStream& stream, std::int64_t cols, const std::string& name, const SurveyFor& what) {
     StreamFacts facts;
@@ -23,7 +17,7 @@ void survey(RowStream& stream, std::int64_t cols, const std::string& name, const
     Converted converted;
     StreamPass pass(stream, cols, name);
     pass.rewind();
-    while (const auto part = pass.next(std::max<std::int64_t>(1, kPart / cols))) {
+    while (const auto part = pass.next(StreamPass::part_rows(cols))) {
         if (what.stop != nullptr) what.stop->requested();
         const auto& [rows, names] = *part;
         const std::int64_t count = rows.rows();
